@@ -1,0 +1,51 @@
+"""The three backends, loaded when asked for."""
+
+import importlib
+import inspect
+from functools import cache
+from types import SimpleNamespace
+
+from core.errors import InputError
+
+PACKAGES = {"numpy": "core", "torch": "torch_backend", "jittor": "jt_backend"}
+PRIMITIVE_MODULES = ("ops", "layers", "neighbourhood", "attention", "resize", "pamr")
+INSTALL = {
+    "torch": "pip install torch",
+    "jittor": "pip install jittor onednn-cpu-gomp==2021.2.0 onednn-devel-cpu-gomp==2021.2.0",
+}
+
+
+def check_backend(name: str) -> None:
+    """Raises InputError when there is no backend of that name; imports nothing."""
+    if name not in PACKAGES:
+        raise InputError(f"unknown backend {name!r}: choose one of {', '.join(PACKAGES)}")
+
+
+@cache
+def load_backend(name: str) -> SimpleNamespace:
+    """All primitives of the backend "numpy", "torch" or "jittor" as attributes of one namespace, and its `name`.
+
+    The primitives are documented in `core`: `ops`, `layers`, `neighbourhood`, `attention`, `resize`, `pamr`. They take
+    NumPy or native arrays and give native ones.
+
+    Raises InputError when there is no such backend or its framework is not installed.
+    """
+    check_backend(name)
+    functions = {}
+    try:
+        for module in PRIMITIVE_MODULES:
+            functions |= public_functions(importlib.import_module(f"{PACKAGES[name]}.{module}"))
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "jittor"):
+            raise
+        raise InputError(f"the {name} backend needs {error.name}: {INSTALL[name]}") from None
+    return SimpleNamespace(name=name, **functions)
+
+
+def public_functions(module: object) -> dict[str, object]:
+    """The functions that a module itself defines, without those whose name begins with an underscore."""
+    return {
+        name: function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if not name.startswith("_") and function.__module__ == module.__name__
+    }

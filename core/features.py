@@ -1,0 +1,133 @@
+"""`ClipFeatures`: all that a head needs of a CLIP image tower's pass over a batch of pictures.
+
+Heads are compared without weights, a GPU or open_clip: the record is saved, loaded, and read by any backend.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.arrays import Array, as_numpy
+from core.errors import InputError
+from core.files import atomic_path
+
+FORMAT = "jittor-ovseg features 1"
+WEIGHT_NAMES = (
+    "ln_1.weight", "ln_1.bias", "attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight", "attn.out_proj.bias",
+    "ln_2.weight", "ln_2.bias", "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias",
+    "ln_post.weight", "ln_post.bias", "proj",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """The last block's weights and the tower's end, under open_clip's names.
+
+    arrays: `WEIGHT_NAMES` -> array; in_proj (3 D, D) stacks q, k and v, `proj` is (D, E), the others as linear layers are.
+    n_heads: attention heads H of the last block. activation: "quick_gelu" or "gelu". eps: of every layer norm.
+    """
+
+    arrays: Mapping[str, Array]
+    n_heads: int
+    activation: str = "quick_gelu"
+    eps: float = 1e-5
+    _converted: dict[str, "HeadWeights"] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises InputError when a weight is missing or the activation is not one of the two."""
+        missing = [name for name in WEIGHT_NAMES if name not in self.arrays]
+        if missing:
+            raise InputError(f"the head's weights lack {', '.join(missing)}")
+        if self.activation not in ("quick_gelu", "gelu"):
+            raise InputError(f"activation must be quick_gelu or gelu, not {self.activation!r}")
+
+    def __getitem__(self, name: str) -> Array:
+        """The array of that name."""
+        return self.arrays[name]
+
+    def to(self, ops: Any) -> "HeadWeights":
+        """The same weights as a backend's arrays, converted once."""
+        if ops.name not in self._converted:
+            arrays = {name: ops.asarray(x) for name, x in self.arrays.items()}
+            self._converted[ops.name] = replace(self, arrays=arrays, _converted={})
+        return self._converted[ops.name]
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """One pass of a batch of B pictures through a CLIP image tower of L blocks, up to its last block.
+
+    hidden: x[0], ..., x[L-2], each (B, 1 + N, D), class token first, patches row by row. grid: (h, w) with N = h w.
+    attention: weights of block L-2, (B, H, 1 + N, 1 + N), where they were asked for.
+    """
+
+    hidden: Sequence[Array]
+    weights: HeadWeights
+    grid: tuple[int, int]
+    attention: Array | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InputError when the hidden states do not fit the grid."""
+        if not len(self.hidden):
+            raise InputError("ClipFeatures needs at least one hidden state")
+        shape = tuple(self.hidden[-1].shape)
+        if len(shape) != 3 or shape[1] != 1 + self.grid[0] * self.grid[1]:
+            raise InputError(f"hidden states of shape {shape} do not fit a grid of {self.grid[0]} x {self.grid[1]} patches")
+
+    def to(self, ops: Any) -> "ClipFeatures":
+        """The same record as a backend's arrays; each hidden state is converted when it is first read."""
+        attention = None if self.attention is None else ops.asarray(self.attention)
+        hidden = self.hidden if isinstance(self.hidden, _Lazy) else _Lazy(self.hidden)
+        return replace(self, hidden=hidden.converted(ops.asarray), weights=self.weights.to(ops), attention=attention)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the record as an uncompressed .npz."""
+        arrays = {f"hidden.{i}": as_numpy(x) for i, x in enumerate(self.hidden)}
+        arrays |= {f"weights.{name}": as_numpy(x) for name, x in self.weights.arrays.items()}
+        if self.attention is not None:
+            arrays["attention"] = as_numpy(self.attention)
+        facts = {"format": FORMAT, "grid": list(self.grid), "n_heads": self.weights.n_heads,
+                 "activation": self.weights.activation, "eps": self.weights.eps}  # fmt: skip
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, facts=json.dumps(facts), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ClipFeatures":
+        """Reads what `save` wrote, as NumPy arrays. Raises InputError for any other file."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            facts = json.loads(str(arrays.pop("facts")))
+            if facts["format"] != FORMAT:
+                raise ValueError(f"its format is {facts['format']!r}")
+            weights = {k.removeprefix("weights."): x for k, x in arrays.items() if k.startswith("weights.")}
+            hidden = [arrays[f"hidden.{i}"] for i in range(sum(k.startswith("hidden.") for k in arrays))]
+            head = HeadWeights(weights, facts["n_heads"], facts["activation"], facts["eps"])
+            return cls(hidden, head, tuple(facts["grid"]), arrays.get("attention"))
+        except FileNotFoundError:
+            raise InputError(f"no features file {path}") from None
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(f"{path} is not a features file that this version saved: {error}") from None
+
+
+class _Lazy(Sequence):
+    """Arrays converted on first reading: most heads read one hidden state of many."""
+
+    def __init__(self, source: Sequence[Array], convert: Callable[[Array], Array] = lambda x: x) -> None:
+        self._source, self._convert, self._done = source, convert, {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Array:
+        index = range(len(self))[index]
+        if index not in self._done:
+            self._done[index] = self._convert(self._source[index])
+        return self._done[index]
+
+    def converted(self, convert: Callable[[Array], Array]) -> "_Lazy":
+        return _Lazy(self._source, convert)

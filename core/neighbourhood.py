@@ -1,0 +1,60 @@
+"""Gaussian neighbourhoods on the patch grid (NACLIP).
+
+Hajimiri, Ben Ayed and Dolz, "Pay Attention to Your Neighbours", WACV 2025, section 3.2.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from core.arrays import Array
+from core.errors import InputError
+
+
+def gaussian_window(h: int, w: int, std: float, dtype: str = "float32") -> Array:
+    r"""(h, w) Gaussian window centred on the grid's middle, with a peak of 1 there.
+
+    $g_{ij} = \exp(-((i - \frac{h-1}{2})^2 + (j - \frac{w-1}{2})^2) / (2\,\mathrm{std}^2))$, `std` in patches.
+
+    Raises InputError when `std` is not above 0 or a side is below 1.
+    """
+    _check(h, w, std)
+    rows = _gaussian(np.arange(h) - (h - 1) / 2, std)
+    columns = _gaussian(np.arange(w) - (w - 1) / 2, std)
+    return np.outer(rows, columns).astype(dtype)
+
+
+def neighbourhood_addition(h: int, w: int, std: float, class_token: bool = True, dtype: str = "float32") -> Array:
+    r"""What NACLIP adds to the attention logits of an h x w grid: (N, N), or (1 + N, 1 + N) with a class token; N = h w.
+
+    $\omega_{(i,j),(m,n)} = \exp(-((i-m)^2 + (j-n)^2) / (2\,\mathrm{std}^2))$; the class token's row and column, which come
+    first, are zero. It is the Kronecker product of two one-dimensional Gaussians, so no convolution is needed. NumPy's is
+    read-only: it is computed once for a grid.
+
+    Raises InputError when `std` is not above 0 or a side is below 1.
+    """
+    _check(h, w, std)
+    return _addition(h, w, float(std), class_token, dtype)
+
+
+@lru_cache(maxsize=4)
+def _addition(h: int, w: int, std: float, class_token: bool, dtype: str) -> np.ndarray:
+    rows = _gaussian(np.subtract.outer(np.arange(h), np.arange(h)), std)
+    columns = _gaussian(np.subtract.outer(np.arange(w), np.arange(w)), std)
+    omega = np.kron(rows, columns)
+    if class_token:
+        omega = np.pad(omega, ((1, 0), (1, 0)))
+    omega = omega.astype(dtype)
+    omega.setflags(write=False)
+    return omega
+
+
+def _gaussian(distance: np.ndarray, std: float) -> np.ndarray:
+    return np.exp(-np.square(distance) / (2 * std**2))
+
+
+def _check(h: int, w: int, std: float) -> None:
+    if h < 1 or w < 1:
+        raise InputError(f"a grid has at least one row and one column, not {h} x {w}")
+    if not std > 0:
+        raise InputError(f"gaussian_std must be above 0, not {std}")

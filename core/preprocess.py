@@ -1,0 +1,31 @@
+"""From a picture to a tower's pixels: how large, and how normalised."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.resize import resize_bilinear
+
+LONG_SIDE = 2048  # pixels; beyond it the short side gives way, as in mmsegmentation's Resize((2048, S))
+
+
+def model_size(height: int, width: int, short_side: int, patch_size: int) -> tuple[int, int]:
+    """The size a picture is given to the tower: its short side becomes `short_side` unless the long one would pass 2048.
+
+    Both sides are rounded to whole patches, so that the patch grid covers the picture exactly.
+    """
+    factor = min(short_side / min(height, width), LONG_SIDE / max(height, width))
+    rows, columns = (max(round(side * factor / patch_size), 1) for side in (height, width))
+    return rows * patch_size, columns * patch_size
+
+
+def to_pixels(image: np.ndarray, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> (1, 3, h, w) float32: bilinear without antialiasing, rounded to 8 bits, (x - mean) / std.
+
+    mean and std are of values in 0..1. The resize is OpenCV's, which the published figures were made with.
+    """
+    channels = np.ascontiguousarray(image.transpose(2, 0, 1))
+    if size != channels.shape[1:]:
+        channels = np.rint(resize_bilinear(channels.astype(np.float32), size))
+    mean, std = (255 * np.asarray(values, dtype=np.float32)[:, None, None] for values in (mean, std))
+    return ((channels.astype(np.float32) - mean) / std)[None]

@@ -1,0 +1,270 @@
+"""The loops that Jittor's own operators are slow at, as `jt.code` kernels for the CPU; on a GPU, the plain operators.
+
+Each function states the formula it computes in a line of plain operators: the GPU path, which the tests compare it with.
+Jittor compiles a kernel once for each dtype and number of axes, not for each size, and builds it with -Ofast and OpenMP.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jt_backend import jt
+
+HEADER = "#include <algorithm>\n#include <cmath>\n#include <vector>\n"
+
+SOFTMAX = """
+    @alias(x, in0)
+    @alias(y, out0)
+    const int64 inner = x_shape2, n = x_shape1, block = inner == 1 ? 1 : 256;
+    const int64 blocks = (inner + block - 1) / block;
+    #pragma omp parallel for
+    for (int64 task = 0; task < x_shape0 * blocks; task++) {
+        const int64 first = task % blocks * block, size = std::min(block, inner - first);
+        const x_type* from = x_p + task / blocks * n * inner + first;
+        y_type* to = y_p + task / blocks * n * inner + first;
+        if (inner == 1) {
+            x_type most = from[0], total = 0;
+            for (int64 i = 1; i < n; i++) most = std::max(most, from[i]);
+            for (int64 i = 0; i < n; i++) { to[i] = std::exp(from[i] - most); total += to[i]; }
+            const x_type share = 1 / total;
+            for (int64 i = 0; i < n; i++) to[i] *= share;
+            continue;
+        }
+        x_type most[256], total[256];
+        for (int64 j = 0; j < size; j++) { most[j] = from[j]; total[j] = 0; }
+        for (int64 i = 1; i < n; i++)
+            for (int64 j = 0; j < size; j++) most[j] = std::max(most[j], from[i * inner + j]);
+        for (int64 i = 0; i < n; i++)
+            for (int64 j = 0; j < size; j++) {
+                const x_type e = std::exp(from[i * inner + j] - most[j]);
+                to[i * inner + j] = e;
+                total[j] += e;
+            }
+        for (int64 i = 0; i < n; i++)
+            for (int64 j = 0; j < size; j++) to[i * inner + j] /= total[j];
+    }
+"""
+
+LAYER_NORM = """
+    @alias(x, in0)
+    @alias(y, out0)
+    #pragma omp parallel for
+    for (int64 row = 0; row < x_shape0; row++) {
+        const int64 n = x_shape1;
+        const x_type* from = x_p + row * n;
+        y_type* to = y_p + row * n;
+        x_type mean = 0, variance = 0;
+        for (int64 j = 0; j < n; j++) mean += from[j];
+        mean /= n;
+        for (int64 j = 0; j < n; j++) variance += (from[j] - mean) * (from[j] - mean);
+        const x_type scale = 1 / std::sqrt(variance / n + in3_p[0]);
+        for (int64 j = 0; j < n; j++) to[j] = (from[j] - mean) * scale * in1_p[j] + in2_p[j];
+    }
+"""
+
+RESIZE_BILINEAR = """
+    @alias(x, in0)
+    @alias(top, in1)
+    @alias(bottom, in2)
+    @alias(down, in3)
+    @alias(left, in4)
+    @alias(right, in5)
+    @alias(across, in6)
+    @alias(y, out0)
+    #pragma omp parallel for
+    for (int64 task = 0; task < y_shape0 * y_shape1; task++) {
+        const int64 i = task % y_shape1;
+        const x_type* plane = x_p + task / y_shape1 * x_shape1 * x_shape2;
+        const x_type *above = plane + top_p[i] * x_shape2, *below = plane + bottom_p[i] * x_shape2;
+        y_type* to = y_p + task * y_shape2;
+        for (int64 j = 0; j < y_shape2; j++) {
+            const x_type first = above[left_p[j]] * (1 - down_p[i]) + below[left_p[j]] * down_p[i];
+            const x_type last = above[right_p[j]] * (1 - down_p[i]) + below[right_p[j]] * down_p[i];
+            to[j] = first * (1 - across_p[j]) + last * across_p[j];
+        }
+    }
+"""
+
+# Three rows of a field, d rows apart around row y, each with its ends repeated d times: every neighbour is then a plain offset.
+PADDED_ROWS = """
+template <typename T> struct Rows {
+    std::vector<T> data;
+    T* row[3];
+    void load(const T* plane, int64_t height, int64_t width, int64_t y, int64_t d) {
+        const int64_t length = width + 2 * d;
+        data.resize(3 * length);
+        for (int k = 0; k < 3; k++) {
+            const int64_t at = std::min(std::max(y + (k - 1) * d, (int64_t)0), height - 1);
+            const T* from = plane + at * width;
+            T* to = data.data() + k * length;
+            std::fill(to, to + d, from[0]);
+            std::copy(from, from + width, to + d);
+            std::fill(to + d + width, to + length, from[width - 1]);
+            row[k] = to + d;
+        }
+    }
+};
+"""
+
+PAMR_STEP = """
+    @alias(mask, in0)
+    @alias(affinity, in1)
+    @alias(dilations, in2)
+    @alias(y, out0)
+    const int64 classes = mask_shape1, height = mask_shape2, width = mask_shape3, area = height * width;
+    #pragma omp parallel
+    {
+        Rows<mask_type> rows;
+        #pragma omp for
+        for (int64 task = 0; task < mask_shape0 * height; task++) {
+            const int64 b = task / height, i = task % height;
+            for (int64 c = 0; c < classes; c++) {
+                y_type* to = y_p + (b * classes + c) * area + i * width;
+                std::fill(to, to + width, (y_type)0);
+                for (int64 n = 0; n < dilations_shape0; n++) {
+                    const int64 d = dilations_p[n];
+                    rows.load(mask_p + (b * classes + c) * area, height, width, i, d);
+                    const mask_type *up = rows.row[0], *at = rows.row[1], *down = rows.row[2];
+                    const affinity_type* a = affinity_p + (b * affinity_shape1 + 8 * n) * area + i * width;
+                    #pragma omp simd
+                    for (int64 j = 0; j < width; j++)
+                        to[j] += a[j] * up[j - d] + a[area + j] * up[j] + a[2 * area + j] * up[j + d]
+                            + a[3 * area + j] * at[j - d] + a[4 * area + j] * at[j + d]
+                            + a[5 * area + j] * down[j - d] + a[6 * area + j] * down[j] + a[7 * area + j] * down[j + d];
+                }
+            }
+        }
+    }
+"""
+
+PAMR_AFFINITY = """
+    @alias(image, in0)
+    @alias(dilations, in1)
+    @alias(y, out0)
+    const int64 channels = image_shape1, height = image_shape2, width = image_shape3, area = height * width;
+    const int64 n_dilations = dilations_shape0, n = 9 * n_dilations;
+    const image_type eps = in2_p[0], sharpness = in2_p[1];
+    #pragma omp parallel
+    {
+        std::vector<Rows<image_type>> rows(n_dilations);
+        std::vector<image_type> mean(width), spread(width);
+        #pragma omp for
+        for (int64 task = 0; task < image_shape0 * height; task++) {
+            const int64 b = task / height, i = task % height;
+            y_type* first = y_p + b * 8 * n_dilations * area + i * width;
+            for (int64 k = 0; k < 8 * n_dilations; k++) std::fill(first + k * area, first + k * area + width, (y_type)0);
+            for (int64 c = 0; c < channels; c++) {
+                const image_type* plane = image_p + (b * channels + c) * area;
+                const image_type* centre = plane + i * width;
+                std::fill(mean.begin(), mean.end(), (image_type)0);
+                std::fill(spread.begin(), spread.end(), (image_type)0);
+                for (int64 k = 0; k < n_dilations; k++) {
+                    rows[k].load(plane, height, width, i, dilations_p[k]);
+                    for (int place = 0; place < 9; place++) {
+                        const image_type* x = rows[k].row[place / 3] + (place % 3 - 1) * (int64)dilations_p[k];
+                        for (int64 j = 0; j < width; j++) mean[j] += x[j];
+                    }
+                }
+                for (int64 j = 0; j < width; j++) mean[j] /= n;
+                for (int64 k = 0; k < n_dilations; k++)
+                    for (int place = 0; place < 9; place++) {
+                        const image_type* x = rows[k].row[place / 3] + (place % 3 - 1) * (int64)dilations_p[k];
+                        for (int64 j = 0; j < width; j++) spread[j] += (x[j] - mean[j]) * (x[j] - mean[j]);
+                    }
+                for (int64 j = 0; j < width; j++)
+                    spread[j] = 1 / ((eps + sharpness * std::sqrt(spread[j] / (n - 1))) * channels);
+                for (int64 k = 0; k < n_dilations; k++)
+                    for (int place = 0; place < 9; place++) {
+                        if (place == 4) continue;
+                        const image_type* x = rows[k].row[place / 3] + (place % 3 - 1) * (int64)dilations_p[k];
+                        y_type* to = first + (8 * k + place - (place > 4)) * area;
+                        for (int64 j = 0; j < width; j++) to[j] -= std::abs(centre[j] - x[j]) * spread[j];
+                    }
+            }
+        }
+    }
+"""
+
+
+def softmax(x: jt.Var, axis: int) -> jt.Var:
+    """`jt.nn.softmax(x, dim=axis)`."""
+    if jt.flags.use_cuda:
+        return jt.nn.softmax(x, dim=axis)
+    axis %= x.ndim
+    shape = list(x.shape)
+    planes = x.reshape([int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))])
+    return jt.code(planes.shape, x.dtype, [planes], cpu_header=HEADER, cpu_src=SOFTMAX).reshape(shape)
+
+
+def layer_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float) -> jt.Var:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis."""
+    eps_var = _constants([eps], x)
+    if jt.flags.use_cuda:
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / jt.sqrt(jt.sqr(centred).mean(-1, keepdims=True) + eps_var) * weight + bias
+    rows = x.reshape([-1, x.shape[-1]])
+    y = jt.code(rows.shape, x.dtype, [rows, weight, bias, eps_var], cpu_header=HEADER, cpu_src=LAYER_NORM)
+    return y.reshape(x.shape)
+
+
+def resize_bilinear(x: jt.Var, rows: Sequence[np.ndarray], columns: Sequence[np.ndarray]) -> jt.Var:
+    """X (P, h, w) read between the taps of `core.resize.bilinear_taps` for the rows and the columns."""
+    (top, bottom, down), (left, right, across) = (
+        (jt.array(low.astype(np.int32)), jt.array(high.astype(np.int32)), _constants(weight, x))
+        for low, high, weight in (rows, columns)
+    )
+    if jt.flags.use_cuda:
+        down = down.reshape([-1, 1])
+        x = x[:, top] * (1 - down) + x[:, bottom] * down
+        return x[:, :, left] * (1 - across) + x[:, :, right] * across
+    shape = [x.shape[0], top.shape[0], left.shape[0]]
+    taps = [top, bottom, down, left, right, across]
+    return jt.code(shape, x.dtype, [x, *taps], cpu_header=HEADER, cpu_src=RESIZE_BILINEAR)
+
+
+def pamr_step(mask: jt.Var, affinity: jt.Var, dilations: Sequence[int]) -> jt.Var:
+    """`sum over n of shifted mask_n * affinity_n`: mask (B, C, H, W), affinity (B, 8 |dilations|, H, W)."""
+    if jt.flags.use_cuda:
+        refined = jt.zeros_like(mask)
+        for n, shifted in enumerate(_neighbours(mask, dilations)):
+            refined = refined + shifted * affinity[:, n : n + 1]
+        return refined
+    inputs = [mask, affinity, _places(dilations)]
+    return jt.code(mask.shape, mask.dtype, inputs, cpu_header=HEADER + PADDED_ROWS, cpu_src=PAMR_STEP)
+
+
+def pamr_affinity(image: jt.Var, dilations: Sequence[int], eps: float, sharpness: float) -> jt.Var:
+    """Softmax over n of `-mean over channels of |x - x_n| / (eps + sharpness * std)`: (B, 8 |dilations|, H, W)."""
+    constants = _constants([eps, sharpness], image)
+    n = 9 * len(dilations)
+    if jt.flags.use_cuda:
+        neighbours = list(_neighbours(image, dilations))
+        mean = (sum(neighbours) + image * len(dilations)) / n
+        squares = sum(jt.sqr(x - mean) for x in neighbours) + jt.sqr(image - mean) * len(dilations)
+        spread = constants[0] + constants[1] * jt.sqrt(squares / (n - 1))
+        return softmax(jt.stack([-(jt.abs(image - x) / spread).mean(1) for x in neighbours], dim=1), 1)
+    batch, _, height, width = image.shape
+    shape = [batch, 8 * len(dilations), height, width]
+    inputs = [image, _places(dilations), constants]
+    logits = jt.code(shape, image.dtype, inputs, cpu_header=HEADER + PADDED_ROWS, cpu_src=PAMR_AFFINITY)
+    return softmax(logits, 1)
+
+
+def _constants(values: Sequence[float] | np.ndarray, like: jt.Var) -> jt.Var:
+    """Numbers in the dtype of `like`: Jittor rounds a Python number to float32 even beside float64."""
+    dtype = str(like.dtype)
+    return jt.array(np.asarray(values, dtype=dtype), dtype=dtype)
+
+
+def _places(dilations: Sequence[int]) -> jt.Var:
+    return jt.array(np.asarray(dilations, dtype=np.int32))
+
+
+def _neighbours(x: jt.Var, dilations: Sequence[int]):  # noqa: ANN202
+    """The field seen from each neighbour in turn, its edge repeated outside."""
+    height, width = x.shape[-2:]
+    for d in dilations:
+        for row, column in [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]:
+            rows = jt.array(np.clip(np.arange(height) + d * row, 0, height - 1).astype(np.int32))
+            columns = jt.array(np.clip(np.arange(width) + d * column, 0, width - 1).astype(np.int32))
+            yield x[:, :, rows][:, :, :, columns]

@@ -1,0 +1,26 @@
+"""Tower layers in Jittor; the contract is `core.layers`."""
+
+import math
+
+from core.arrays import Array
+from jt_backend import jt, kernels
+from jt_backend.ops import asarray, matmul
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> jt.Var:
+    y = matmul(x, asarray(weight).transpose(1, 0))
+    return y if bias is None else y + asarray(bias)
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> jt.Var:
+    return kernels.layer_norm(asarray(x), asarray(weight), asarray(bias), eps)
+
+
+def gelu(x: Array) -> jt.Var:
+    x = asarray(x)
+    return x * 0.5 * (1 + jt.erf(x * asarray(math.sqrt(0.5), like=x)))
+
+
+def quick_gelu(x: Array) -> jt.Var:
+    x = asarray(x)
+    return x / (1 + jt.exp(x * asarray(-1.702, like=x)))

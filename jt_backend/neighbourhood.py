@@ -1,0 +1,13 @@
+"""Gaussian neighbourhoods in Jittor: computed once by `core.neighbourhood`, then converted."""
+
+from core import neighbourhood
+from jt_backend import jt
+from jt_backend.ops import asarray
+
+
+def gaussian_window(h: int, w: int, std: float, dtype: str = "float32") -> jt.Var:
+    return asarray(neighbourhood.gaussian_window(h, w, std, dtype))
+
+
+def neighbourhood_addition(h: int, w: int, std: float, class_token: bool = True, dtype: str = "float32") -> jt.Var:
+    return asarray(neighbourhood.neighbourhood_addition(h, w, std, class_token, dtype))

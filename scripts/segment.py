@@ -1,0 +1,244 @@
+"""Segment pictures by words: `python scripts/segment.py PICTURE... --classes cat "sofa,couch" wall`."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core.backends import PACKAGES
+from core.classes import ClassList, parse_classes, read_classes_file
+from core.errors import InputError
+from core.files import make_folder
+from core.methods import METHODS, check_method
+from core.overlay import percentage
+from core.pictures import read_picture
+
+DESCRIPTION = "Label every pixel of pictures with one of the classes that you name."
+EXAMPLES = """\
+examples:
+  python scripts/segment.py scene.png --classes "red circle" "green square" grass --pamr
+  python scripts/segment.py *.jpg --classes cat "sofa,couch" wall --model ViT-B-16 --pretrained openai --out labelled
+  python scripts/segment.py cat.jpg --classes-file voc21.txt --method sclip --backend torch --window 224 --stride 112
+
+For each picture STEM_overlay.png, STEM_labels.png and STEM.json (with --scores also STEM_scores.npz) are written.
+Exit code: 0 when all went well, 2 when the call or any picture was bad.
+"""
+# What the command hands on to the Segmenter, which has the defaults.
+SEGMENTER_OPTIONS = ("model", "pretrained", "quick_gelu", "device", "pamr", "window", "stride", "short_side",
+                     "logit_scale", "prob_thd", "area_thd")  # fmt: skip
+OUTPUT_ENDINGS = ("_overlay.png", "_labels.png", "_scores.npz", ".json")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and leave with exit code 2."""
+        self.exit(2, f"error: {message} (--help lists all options)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = OneLineParser(
+        prog="segment.py",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        usage="%(prog)s PICTURE... (--classes CLASS... | --classes-file FILE) [options]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture files")
+    words = parser.add_argument_group("classes").add_mutually_exclusive_group(required=True)
+    words.add_argument("--classes", nargs="+", metavar="CLASS", help='class names; "sofa,couch" joins synonyms')
+    words.add_argument("--classes-file", metavar="FILE", help='a line per class, synonyms joined by ", " or "; "')
+
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", metavar="NAME", help='open_clip model such as ViT-B-16 (default: "embedded")')
+    model.add_argument("--pretrained", metavar="TAG|FILE", help="weights: open_clip's tag such as openai, or a file")
+    add_switch(model, "--quick-gelu", "QuickGELU, or not, in a model from a file (default: as the weights need)")
+    model.add_argument("--backend", choices=PACKAGES, default="jittor", metavar="NAME",
+                       help="%(choices)s (default: %(default)s)")  # fmt: skip
+    model.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where it can be used")
+
+    method = parser.add_argument_group("method")
+    method.add_argument("--method", choices=METHODS, default="naclip", metavar="NAME",
+                        help="%(choices)s (default: %(default)s)")  # fmt: skip
+    method.add_argument("--option", action="append", default=[], type=name_and_value, metavar="NAME=VALUE",
+                        help="an option of the method, such as gaussian_std=5; may be repeated")  # fmt: skip
+    add_switch(method, "--pamr", "refine the edges by PAMR, or not (default: as the method was published)")
+    method.add_argument("--short-side", type=whole_number, metavar="N", help="resize the shorter side to N pixels")
+    method.add_argument("--window", type=whole_number, metavar="C", help="slide a window of C x C pixels; 0: none")
+    method.add_argument("--stride", type=whole_number, metavar="S", help="by S pixels")
+    method.add_argument("--logit-scale", type=float, metavar="X", help="factor before the softmax over the phrases")
+    method.add_argument("--prob-thd", type=float, metavar="X", help="pixels below this probability get class 0")
+    method.add_argument("--area-thd", type=float, metavar="X", help="drop classes under this share of the pixels")
+
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", default="out", metavar="DIR", help="folder for the results (default: %(default)s)")
+    output.add_argument("--scores", action="store_true", help="save the probabilities too")
+    return parser
+
+
+def add_switch(group: Any, name: str, text: str) -> None:
+    """Add `--NAME` and `--no-NAME`, of which neither is the default."""
+    group.add_argument(name, action=argparse.BooleanOptionalAction, default=None, help=text)
+
+
+def whole_number(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def name_and_value(text: str) -> tuple[str, Any]:
+    """`gaussian_std=5` -> ("gaussian_std", 5); values are numbers, true, false, or else text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    if value.lower() in ("true", "false"):
+        return name, value.lower() == "true"
+    for number in (int, float):
+        try:
+            return name, number(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; give its exit code."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if not arguments.pictures:
+        parser.error("name at least one PICTURE, before --classes, which takes all words after it")
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot write must not end the run.
+        stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    try:
+        return segment_all(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the pictures listed so far are complete", file=sys.stderr)
+        return 130
+
+
+def segment_all(arguments: argparse.Namespace) -> int:
+    """Check everything that is cheap to check, then segment each picture; give the exit code."""
+    classes = read_classes_file(arguments.classes_file) if arguments.classes_file else arguments.classes
+    phrases = list(check_classes(classes).phrases)
+    check_method(arguments.method, dict(arguments.option))
+    folder = make_folder(arguments.out)
+    stems = choose_stems(arguments.pictures, folder)
+
+    segmenter = None
+    bad = []
+    pictures, say = with_progress(arguments.pictures)
+    for picture, stem in zip(pictures, stems, strict=True):
+        try:
+            image = read_picture(picture)
+        except InputError as error:
+            say(f"error: {error}", file=sys.stderr)
+            bad.append(picture)
+            continue
+        if segmenter is None:  # only now: there is something to segment, and loading takes a while
+            segmenter = make_segmenter(arguments, phrases)
+        try:
+            result = segmenter(image, classes)
+            configuration = {"picture": picture, **segmenter.configuration()}
+            paths = save(result, folder, stem, arguments.scores, configuration)
+        except (InputError, MemoryError) as error:
+            reason = "not enough memory for it; make it smaller" if isinstance(error, MemoryError) else error
+            say(f"error: {picture}: {reason}", file=sys.stderr)
+            bad.append(picture)
+        else:
+            say(describe(picture, result, paths), file=sys.stdout)
+    if bad and len(stems) > 1:
+        print(f"{len(bad)} of {len(stems)} pictures could not be segmented: {', '.join(bad)}", file=sys.stderr)
+    return 2 if bad else 0
+
+
+def check_classes(classes: Sequence[str]) -> ClassList:
+    """Parse the classes, and say what may not be meant."""
+    parsed = parse_classes(classes)
+    if len(parsed.names) == 1:
+        print("note: there is one class only, so every pixel gets it; blanks separate classes, commas join synonyms",
+              file=sys.stderr)  # fmt: skip
+    for name in parsed.shadowed():
+        print(f'note: "{name}" is a synonym of "{parsed.names[0]}" too, and so can never win', file=sys.stderr)
+    return parsed
+
+
+def choose_stems(pictures: Sequence[str], folder: Path) -> list[str]:
+    """One stem for the results of each picture: its own, or with -2, -3... where that is taken.
+
+    Taken: by a picture before it, whatever the case, or because a result would overwrite one of the pictures.
+    """
+    sources = {Path(picture).resolve() for picture in pictures}
+    stems: list[str] = []
+    taken: set[str] = set()
+    for picture in pictures:
+        own = stem = Path(picture).stem
+        number = 1
+        while stem.casefold() in taken or not sources.isdisjoint(
+            (folder / f"{stem}{ending}").resolve() for ending in OUTPUT_ENDINGS
+        ):
+            number += 1
+            stem = f"{own}-{number}"
+        if stem != own:
+            print(f"note: the results of {picture} are called {stem}, as {own} is taken", file=sys.stderr)
+        stems.append(stem)
+        taken.add(stem.casefold())
+    return stems
+
+
+def with_progress(pictures: list[str]) -> tuple[Iterable[str], Callable[..., None]]:
+    """The pictures, in a progress bar when a terminal shows several, and the `print` that goes with it."""
+    if len(pictures) < 2 or not sys.stderr.isatty():
+        return pictures, print
+    from tqdm import tqdm
+
+    return tqdm(pictures, unit="picture"), tqdm.write
+
+
+def make_segmenter(arguments: argparse.Namespace, phrases: list[str]) -> Any:
+    """The Segmenter that the options ask for, with the phrases embedded: an unknown word spoils every picture alike."""
+    from core.segmenter import Segmenter
+
+    options = {name: getattr(arguments, name) for name in SEGMENTER_OPTIONS if getattr(arguments, name) is not None}
+    segmenter = Segmenter(arguments.method, arguments.backend, **options, **dict(arguments.option))
+    # Jittor, once loaded, answers Ctrl-C by ending the process on the spot; this puts Python's own answer back.
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    segmenter.backbone.text_embeddings(phrases)
+    return segmenter
+
+
+def save(result: Any, folder: Path, stem: str, scores: bool, configuration: dict[str, Any]) -> list[Path]:
+    """`result.save`, with what the system says against it as an InputError."""
+    try:
+        return result.save(folder, stem, scores=scores, configuration=configuration)
+    except OSError as error:
+        raise InputError(f"its results cannot be written to {folder}: {error.strerror or error}") from None
+
+
+def describe(picture: str, result: Any, paths: Sequence[Path]) -> str:
+    """The block that is printed for a picture: its size, the classes with their shares, and where the files lie."""
+    height, width = result.labels.shape
+    shares = sorted(result.shares().items(), key=lambda item: -item[1])
+    lines = [f"{picture}  {width} x {height}"]
+    lines += [f"  {percentage(share):>6}  {name}" for name, share in shares if share]
+    absent = [name for name, share in shares if not share]
+    if absent:
+        lines.append(f"  no pixel: {', '.join(absent)}")
+    lines += [f"  {path}" for path in paths]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

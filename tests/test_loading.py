@@ -1,0 +1,179 @@
+"""Weights by file and by tag, offline: the right activation, safe reading, plain errors."""
+
+import json
+import os
+import pickle
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import torch_backend.loading as loading
+from core import InputError
+from torch_backend import ClipBackbone
+from torch_backend.torchscript import is_torchscript, read_torchscript
+from torch_backend.weights import find_activation, read_state
+
+TINY = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_architecture(tmp_path_factory):
+    """open_clip learns two small architectures, as it knows ViT-B-16 and ViT-B-16-quickgelu."""
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "tiny-16.json").write_text(json.dumps(TINY))
+    (folder / "tiny-16-quickgelu.json").write_text(json.dumps(TINY | {"quick_gelu": True}))
+    open_clip.add_model_config(folder)
+    yield
+    for name in ("tiny-16", "tiny-16-quickgelu"):
+        open_clip.factory._MODEL_CONFIGS.pop(name, None)
+
+
+@pytest.fixture
+def state():
+    torch.manual_seed(0)
+    return {k: v.clone() for k, v in loading.build_model("tiny-16", False).state_dict().items()}
+
+
+def activation(path, name="tiny-16", **options):
+    return ClipBackbone(name, str(path), device="cpu", **options).loaded.activation
+
+
+def test_safetensors_and_pt_give_the_same_model(tmp_path, state):
+    save_file(state, tmp_path / "w.safetensors")
+    torch.save(state, tmp_path / "w.pt")
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}, tmp_path / "trained.pt")
+    for name in ("w.safetensors", "w.pt", "trained.pt"):
+        backbone = ClipBackbone("tiny-16", str(tmp_path / name), device="cpu")
+        for key, value in backbone.model.state_dict().items():
+            assert torch.equal(value, state[key]), (name, key)
+        assert backbone.weights_sha256 == loading.file_sha256(tmp_path / name)
+
+
+def test_plain_weights_keep_the_architecture_s_activation(tmp_path, state, capsys):
+    save_file(state, tmp_path / "w.safetensors")
+    assert activation(tmp_path / "w.safetensors") == "gelu"
+    assert "--quick-gelu" in capsys.readouterr().err
+    assert activation(tmp_path / "w.safetensors", "tiny-16-quickgelu") == "quick_gelu"
+    assert activation(tmp_path / "w.safetensors", quick_gelu=True) == "quick_gelu"
+    assert activation(tmp_path / "w.safetensors", "tiny-16-quickgelu", quick_gelu=False) == "gelu"
+
+
+def test_openai_weights_in_a_file_get_quick_gelu(tmp_path, state):
+    torch.save(state | {"input_resolution": torch.tensor(32), "vocab_size": torch.tensor(49408)}, tmp_path / "a.pt")
+    save_file(state, tmp_path / "ViT-openai.safetensors")
+    halves = {k: v.half() for k, v in state.items()}
+    save_file(halves, tmp_path / "half.safetensors")
+    save_file({k: v.float() for k, v in halves.items()}, tmp_path / "widened.safetensors")
+    for name in ("a.pt", "ViT-openai.safetensors", "half.safetensors", "widened.safetensors"):
+        assert activation(tmp_path / name) == "quick_gelu", name
+    assert activation(tmp_path / "a.pt", quick_gelu=False) == "gelu"
+
+
+def test_a_configuration_beside_the_file_decides(tmp_path, state):
+    save_file(state, tmp_path / "open_clip_model.safetensors")
+    for stated in (True, False):
+        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"quick_gelu": stated}}))
+        found, reason = find_activation(tmp_path / "open_clip_model.safetensors", dict(state))
+        assert (found == "quick_gelu") == stated
+        assert "open_clip_config.json" in reason
+
+
+def test_openai_s_torchscript_archive_is_read_without_running_it(tmp_path, state):
+    """The very format of OpenAI's ViT-B-16.pt: a traced model in mixed precision, with its three extra entries."""
+    model = loading.build_model("tiny-16", True).half()
+    model.load_state_dict(state)
+    for name, value in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 49408)):
+        vars(model).pop(name, None)
+        model.register_buffer(name, torch.tensor(value))
+    image, text = torch.zeros(1, 3, 32, 32, dtype=torch.float16), torch.zeros(1, 77, dtype=torch.long)
+    traced = torch.jit.trace(model, (image, text), check_trace=False)
+    path = tmp_path / "ViT-T-16.pt"
+    traced.save(str(path))
+    assert is_torchscript(path)
+    read = read_torchscript(path)
+    assert set(traced.state_dict()) <= set(read)
+    for key, value in traced.state_dict().items():
+        assert torch.equal(read[key], value), key
+    backbone = ClipBackbone("tiny-16", str(path), device="cpu")
+    assert backbone.loaded.activation == "quick_gelu"
+    assert torch.equal(backbone.model.visual.proj, state["visual.proj"].half().float())
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+def test_a_file_that_would_run_code_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    torch.save({"x": torch.zeros(2), "bomb": Bomb()}, tmp_path / "bomb.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("bomb.pt", "plain.pt"):
+        with pytest.raises(InputError):
+            read_state(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_files_that_hold_no_such_weights_are_told(tmp_path, state):
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    torch.save([1, 2], tmp_path / "list.pt")
+    save_file({k: v[:1] if v.ndim else v for k, v in state.items()}, tmp_path / "cut.safetensors")
+    for name in ("text.pt", "empty.safetensors", "other.safetensors", "list.pt", "cut.safetensors", "missing.pt"):
+        with pytest.raises(InputError, match=name) as error:
+            ClipBackbone("tiny-16", str(tmp_path / name), device="cpu")
+        assert "\n" not in str(error.value)
+
+
+def test_names_and_tags_that_do_not_exist_are_told():
+    for name, pretrained, says in [
+        ("ViT-B-17", "openai", "ViT-B-16"), ("ViT-B-16", None, "openai"), ("ViT-B-16", "opanai", "openai"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=says) as error:
+            ClipBackbone(name, pretrained, device="cpu")
+        assert "\n" not in str(error.value)
+
+
+def test_a_tag_without_network_is_told(monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError("Failed to download file (open_clip_model.safetensors).\nLast error: no route to host")
+
+    monkeypatch.setattr(loading, "download_pretrained", refuse)
+    with pytest.raises(InputError, match="--pretrained a local file") as error:
+        ClipBackbone("ViT-B-16", "openai", device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_a_tag_in_the_cache_needs_no_network(tmp_path, monkeypatch, state):
+    """A tag's own activation is used, whatever the architecture's configuration says."""
+    save_file(state, tmp_path / "cached.safetensors")
+    monkeypatch.setattr(loading, "download_pretrained", lambda cfg, **_: str(tmp_path / "cached.safetensors"))
+    for quick in (True, False):
+        tag = {"hf_hub": "x/y/", "quick_gelu": quick, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+        monkeypatch.setattr(loading, "get_pretrained_cfg", lambda name, pretrained, tag=tag: tag)
+        loaded = loading.load_clip("tiny-16", "some_tag")
+        assert loaded.activation == ("quick_gelu" if quick else "gelu")
+        assert tuple(loaded.mean) == (0.5, 0.5, 0.5)
+
+
+def test_openai_tags_use_quick_gelu(tmp_path, monkeypatch):
+    asked = {}
+
+    def build(name, quick_gelu):
+        asked[name] = quick_gelu
+        raise InputError("enough")
+
+    torch.save({"logit_scale": torch.tensor(4.6)}, tmp_path / "w.pt")
+    monkeypatch.setattr(loading, "download_pretrained", lambda cfg, **_: str(tmp_path / "w.pt"))
+    monkeypatch.setattr(loading, "build_model", build)
+    for name, tag in (("ViT-B-16", "openai"), ("ViT-L-14", "openai"), ("ViT-B-32", "laion2b_s34b_b79k")):
+        with pytest.raises(InputError, match="enough"):
+            loading.load_clip(name, tag)
+    assert asked == {"ViT-B-16": True, "ViT-L-14": True, "ViT-B-32": False}

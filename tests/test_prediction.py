@@ -1,0 +1,51 @@
+"""Logits, synonyms, thresholds, labels."""
+
+import numpy as np
+from compare import assert_close
+
+from core.prediction import class_probabilities, label_pixels, patch_logits
+
+
+def test_logits_are_cosines(ops, dtype, rng):
+    tokens, text = rng.standard_normal((2, 6, 5)).astype(dtype), rng.standard_normal((3, 5)).astype(dtype)
+    text /= np.linalg.norm(text, axis=-1, keepdims=True)
+    logits = ops.to_numpy(patch_logits(ops, tokens, text, (2, 3)))
+    for b in range(2):
+        for p in range(6):
+            expected = text @ (tokens[b, p] / np.linalg.norm(tokens[b, p]))
+            assert_close(logits[b, :, p // 3, p % 3], expected)
+
+
+def test_a_class_is_as_probable_as_its_best_synonym(ops, dtype, rng):
+    logits = rng.standard_normal((4, 2, 3)).astype(dtype)
+    probabilities = ops.to_numpy(class_probabilities(ops, ops.asarray(logits), (0, 1, 1, 2), 10.0))
+    e = np.exp(10 * logits - (10 * logits).max(0))
+    p = e / e.sum(0)
+    assert_close(probabilities, np.stack([p[0], np.maximum(p[1], p[2]), p[3]]).astype(dtype))
+
+
+def test_scale_is_exact_in_double_precision(ops, rng):
+    logits = rng.standard_normal((3, 2, 2))
+    a = ops.to_numpy(class_probabilities(ops, ops.asarray(logits), (0, 1, 2), 0.1))
+    e = np.exp(0.1 * logits)
+    assert_close(a, e / e.sum(0))
+
+
+def labels(ops, probabilities, **thresholds):
+    return ops.to_numpy(label_pixels(ops, ops.asarray(np.asarray(probabilities, dtype="float32")), **thresholds)).tolist()
+
+
+def test_uncertain_pixels_go_to_the_background(ops):
+    p = [[[0.1, 0.3, 0.2]], [[0.6, 0.3, 0.41]], [[0.3, 0.4, 0.39]]]
+    assert labels(ops, p) == [[1, 2, 1]]
+    assert labels(ops, p, prob_thd=0.41) == [[1, 0, 1]]
+    assert labels(ops, p, prob_thd=1.0) == [[0, 0, 0]]
+
+
+def test_small_classes_are_dropped_for_the_next_best(ops):
+    p = [[[0.1, 0.1, 0.1, 0.4]], [[0.8, 0.7, 0.3, 0.35]], [[0.1, 0.2, 0.6, 0.25]]]
+    assert labels(ops, p) == [[1, 1, 2, 0]]
+    assert labels(ops, p, area_thd=0.25) == [[1, 1, 2, 0]]
+    assert labels(ops, p, area_thd=0.26) == [[1, 1, 1, 0]]
+    assert labels(ops, p, area_thd=0.9) == [[0, 0, 0, 0]]
+    assert labels(ops, p, area_thd=0.26, prob_thd=0.5) == [[1, 1, 0, 0]]

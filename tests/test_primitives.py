@@ -1,0 +1,210 @@
+"""Every primitive on every backend: against the loop-form oracles, and against NumPy in float32 and float64."""
+
+import naive
+import numpy as np
+import pytest
+from compare import assert_close
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import core
+from core.backends import PRIMITIVE_MODULES, load_backend, public_functions
+
+X = (2, 3, 4)
+
+
+def verbs(rng, dtype):
+    """Name -> arguments, for every array verb and layer."""
+    x, y = rng.standard_normal(X).astype(dtype), rng.standard_normal(X).astype(dtype)
+    positive = np.abs(x) + 0.5
+    weight, bias = rng.standard_normal((5, 4)).astype(dtype), rng.standard_normal(5).astype(dtype)
+    scale, shift = rng.standard_normal(4).astype(dtype), rng.standard_normal(4).astype(dtype)
+    return {
+        "asarray": [(x,), (x[:, ::-1],)],
+        "to_numpy": [(x,)],
+        "concatenate": [([x, y],), ([x, y], 1), ([x, y], -1)],
+        "stack": [([x, y],), ([x, y], 1), ([x, y], -1)],
+        "reshape": [(x, (6, 4)), (x, (2, -1))],
+        "transpose": [(x, (2, 0, 1))],
+        "swap_last": [(x,)],
+        "matmul": [(x, np.swapaxes(y, -1, -2)), (x, weight.T), (x[0], weight.T), (weight, np.swapaxes(x, -1, -2)),
+                   (x[:, None], np.swapaxes(y, -1, -2)[None])],
+        "exp": [(x,)],
+        "log": [(positive,)],
+        "sqrt": [(positive,)],
+        "absolute": [(x,)],
+        "maximum": [(x, y), (x, 0.25), (x, 0)],
+        "minimum": [(x, y), (x, 0.25), (x, 0)],
+        "where": [(x > 0, x, y), (x > 0, x, -np.inf), (x > 0, x, 0.0)],
+        "sum": [(x, 0), (x, -1, True), (x, (0, 2))],
+        "mean": [(x, 1), (x, -1, True), (x, (0, 2))],
+        "max": [(x, 1), (x, -1, True)],
+        "argmax": [(x, 0), (x, -1)],
+        "softmax": [(x,), (x, 1), (1000 * x, 0)],
+        "norm": [(x,), (x, 1, True)],
+        "l2_normalise": [(x,), (x, 1), (0 * x,)],
+        "linear": [(x, weight, bias), (x, weight)],
+        "layer_norm": [(x, scale, shift), (3 + x, scale, shift, 1e-3)],
+        "gelu": [(3 * x,)],
+        "quick_gelu": [(3 * x,), (100 * np.abs(x),)],
+    }
+
+
+def fields(rng, dtype):
+    """Name -> arguments, for the kernels."""
+    q, k = rng.standard_normal((2, 2, 3, 6, 4)).astype(dtype)
+    x = rng.standard_normal((2, 3, 5, 7)).astype(dtype)
+    image, mask = rng.uniform(0, 1, (2, 3, 9, 13)).astype(dtype), rng.standard_normal((2, 4, 5, 6)).astype(dtype)
+    tokens = rng.standard_normal((2, 6, 8)).astype(dtype)
+    return {
+        "gaussian_window": [(3, 5, 2.0, dtype), (1, 1, 0.5, dtype)],
+        "neighbourhood_addition": [(3, 4, 2.0, True, dtype), (3, 4, 5.0, False, dtype)],
+        "split_heads": [(tokens, 2)],
+        "merge_heads": [(q,)],
+        "attention_weights": [(q, k, 0.5), (q, k, 0.5, rng.standard_normal((6, 6)).astype(dtype)), (q, k[:, :, :4], 0.5)],
+        "resize_bilinear": [(x, (9, 4)), (x, (9, 4), True), (x, (1, 1)), (x, (5, 7)), (x[..., :1, :1], (3, 3), True)],
+        "resize_bicubic": [(x, (9, 4)), (x, (8, 11), ((8 + 0.1) / 5, (11 + 0.1) / 7)), (x[0, 0], (3, 3))],
+        "pamr": [(image, mask, 3, (1, 2)), (image, mask, 2, (8, 16)), (image, mask, 0, (1,)),
+                 (image[..., :1, :1], mask, 1, (1,))],
+        "pamr_affinity": [(image, (1, 3)), (image,)],
+    }  # fmt: skip
+
+
+PARITY = sorted(verbs(np.random.default_rng(0), "float32") | fields(np.random.default_rng(0), "float32"))
+
+
+@pytest.mark.parametrize("name", PARITY)
+def test_parity_with_numpy(mirror, dtype, name, rng):
+    reference = load_backend("numpy")
+    for arguments in (verbs(rng, dtype) | fields(rng, dtype))[name]:
+        expected = getattr(reference, name)(*arguments)
+        actual = mirror.to_numpy(getattr(mirror, name)(*arguments))
+        if name == "argmax":
+            np.testing.assert_array_equal(actual, expected)
+        else:
+            assert_close(np.nan_to_num(actual), np.nan_to_num(expected))
+
+
+@pytest.mark.parametrize("name", PARITY)
+def test_dtype_is_kept(ops, dtype, name, rng):
+    for arguments in (verbs(rng, dtype) | fields(rng, dtype))[name]:
+        result = ops.to_numpy(getattr(ops, name)(*arguments))
+        assert name == "argmax" or result.dtype == dtype
+
+
+def test_every_primitive_is_compared():
+    documented = set()
+    for module in PRIMITIVE_MODULES:
+        documented |= set(public_functions(__import__(f"core.{module}", fromlist=[module])))
+    helpers = {"bicubic_matrices", "bicubic_matrix", "bilinear_taps", "check_resize", "check_pamr", "select_device", "no_grad"}
+    assert documented - helpers == set(PARITY)
+
+
+def test_asarray_takes_on_another_array_s_dtype(ops, dtype):
+    like = ops.asarray(np.ones(2, dtype=dtype))
+    for x in (np.arange(3.0), np.arange(3, dtype="float32"), np.array([True, False])):
+        assert ops.to_numpy(ops.asarray(x, like=like)).dtype == dtype
+
+
+def test_native_arrays_give_what_numpy_arrays_give(ops, rng):
+    image, mask = rng.uniform(0, 1, (1, 3, 6, 8)).astype("float32"), rng.standard_normal((1, 2, 3, 4)).astype("float32")
+    native = ops.pamr(ops.asarray(image), ops.asarray(mask), num_iter=2, dilations=(1,))
+    assert_close(native, ops.pamr(image, mask, num_iter=2, dilations=(1,)))
+    assert type(native) is type(ops.asarray(mask))
+
+
+def test_a_deliberate_fault_is_caught(mirror, rng):
+    """Parity must be able to fail: a Gaussian of another width, a swapped direction, a forgotten scale."""
+    reference = load_backend("numpy")
+    image, mask = rng.uniform(0, 1, (1, 3, 9, 13)).astype("float32"), rng.standard_normal((1, 2, 9, 13)).astype("float32")
+    q, k = rng.standard_normal((2, 1, 2, 5, 4)).astype("float32")
+    faults = [
+        (mirror.neighbourhood_addition(4, 5, 2.001), reference.neighbourhood_addition(4, 5, 2.0)),
+        (mirror.pamr(image[..., ::-1].copy(), mask, 1, (1,)), reference.pamr(image, mask, 1, (1,))),
+        (mirror.attention_weights(q, k, 0.501), reference.attention_weights(q, k, 0.5)),
+        (mirror.resize_bilinear(mask, (5, 6), True), reference.resize_bilinear(mask, (5, 6), False)),
+    ]
+    for wrong, right in faults:
+        with pytest.raises(AssertionError, match="relative difference"):
+            assert_close(wrong, right)
+
+
+@pytest.mark.parametrize(("h", "w", "std"), [(1, 1, 1.0), (3, 5, 0.7), (4, 2, 5.0)])
+def test_gaussians_against_loops(ops, h, w, std):
+    assert_close(ops.gaussian_window(h, w, std, "float64"), naive.gaussian_window(h, w, std))
+    for class_token in (True, False):
+        addition = ops.neighbourhood_addition(h, w, std, class_token, "float64")
+        assert_close(addition, naive.neighbourhood_addition(h, w, std, class_token))
+
+
+def test_attention_against_loops(ops, rng):
+    q, k = rng.standard_normal((2, 2, 2, 5, 3))
+    omega = rng.standard_normal((5, 5))
+    assert_close(ops.attention_weights(q, k, 0.3), naive.attention_weights(q, k, 0.3))
+    assert_close(ops.attention_weights(q, k, 0.3, omega), naive.attention_weights(q, k, 0.3, omega))
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("size", [(2, 2), (7, 3), (1, 9), (4, 6)])
+def test_bilinear_against_loops(ops, rng, size, align_corners):
+    x = rng.standard_normal((2, 4, 6))
+    assert_close(ops.resize_bilinear(x, size, align_corners), naive.resize_bilinear(x, size, align_corners))
+
+
+def test_bicubic_is_torch_s_own(ops, rng):
+    torch = pytest.importorskip("torch")
+    x = rng.standard_normal((1, 3, 5, 7))
+    scale = ((8 + 0.1) / 5, (11 + 0.1) / 7)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(x), scale_factor=scale, mode="bicubic").numpy()
+    assert_close(ops.resize_bicubic(x, expected.shape[-2:], scale), expected)
+
+
+def test_pamr_against_loops(ops, rng):
+    image, mask = rng.uniform(0, 1, (2, 3, 5, 6)), rng.standard_normal((2, 2, 5, 6))
+    for num_iter, dilations in ((1, (1,)), (2, (1, 3))):
+        assert_close(ops.pamr(image, mask, num_iter, dilations), naive.pamr(image, mask, num_iter, dilations))
+
+
+def test_golden_window_addition_and_pamr(ops, golden):
+    assert_close(ops.gaussian_window(9, 13, 2), golden["window_9_13_2"])
+    assert_close(ops.neighbourhood_addition(5, 7, 2), golden["addition_5_7_2"])
+    for name, num_iter, dilations in (("pamr_3_1", 3, (1,)), ("pamr_10_8_16", 10, (8, 16))):
+        refined = ops.pamr(golden["pamr_image"], golden["pamr_mask"], num_iter, dilations)
+        assert_close(refined, golden[name], "head")
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.sampled_from([(1,), (2, 5), (8, 16)]), st.integers(0, 99))
+def test_pamr_laws(ops_law, h, w, num_iter, dilations, seed):
+    """Transposing the picture transposes the answer; a batch is a loop; classes do not mix; a constant mask stays."""
+    rng = np.random.default_rng(seed)
+    image, mask = rng.uniform(0, 1, (2, 3, h, w)), rng.standard_normal((2, 3, h, w))
+    refined = ops_law.to_numpy(ops_law.pamr(image, mask, num_iter, dilations))
+    turned = [np.ascontiguousarray(np.swapaxes(x, -1, -2)) for x in (image, mask)]
+    assert_close(np.swapaxes(ops_law.to_numpy(ops_law.pamr(*turned, num_iter, dilations)), -1, -2), refined)
+    assert_close(ops_law.to_numpy(ops_law.pamr(image[1:], mask[1:, :1], num_iter, dilations)), refined[1:, :1])
+    constant = np.full_like(mask, 0.5)
+    assert_close(ops_law.to_numpy(ops_law.pamr(image, constant, num_iter, dilations)), constant)
+
+
+@pytest.fixture(scope="module", params=["numpy", "torch"])
+def ops_law(request):
+    """The backends whose operations need no compilation for each new shape."""
+    return load_backend(request.param)
+
+
+def test_bad_arguments_are_told(ops, rng):
+    image, mask = np.zeros((1, 3, 4, 4), "float32"), np.zeros((1, 2, 4, 4), "float32")
+    bad = [
+        lambda: ops.pamr(image, mask, 1, ()),
+        lambda: ops.pamr(image, mask, 1, (0,)),
+        lambda: ops.pamr(image, mask, -1),
+        lambda: ops.pamr(image, np.zeros((2, 2, 4, 4), "float32")),
+        lambda: ops.gaussian_window(3, 3, 0.0),
+        lambda: ops.neighbourhood_addition(0, 3, 1.0),
+        lambda: ops.resize_bilinear(mask, (0, 3)),
+        lambda: ops.select_device("tpu"),
+    ]
+    for call in bad:
+        with pytest.raises(core.InputError):
+            call()

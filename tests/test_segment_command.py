@@ -1,0 +1,297 @@
+"""The command `scripts/segment.py`: what it checks, prints and writes, around a small stand-in for the Segmenter."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import InputError, results
+from core import segmenter as segmenter_module
+from core.classes import parse_classes
+from core.results import Segmentation
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "segment.py"
+
+
+@pytest.fixture(scope="module")
+def command() -> ModuleType:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("segment_command", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[SimpleNamespace]:
+    """Puts a stand-in in the Segmenter's place, which gives pixel x the class x mod C; lists those that were made."""
+    segmenters: list[SimpleNamespace] = []
+
+    def text_embeddings(phrases: list[str]) -> None:
+        if "zebra" in phrases:
+            raise InputError("the model does not know the word zebra; it knows red, circle")
+
+    class StandIn:
+        def __init__(self, *arguments: object, **options: object) -> None:
+            if options.get("stride", 1) > options.get("window", 1000):
+                raise InputError("the stride must be at most the window")
+            self.arguments, self.options, self.seen = arguments, options, []
+            self.backbone = SimpleNamespace(text_embeddings=text_embeddings)
+            segmenters.append(self)
+
+        def __call__(self, picture: np.ndarray, classes: list[str]) -> Segmentation:
+            self.seen.append(picture.shape)
+            if picture.shape[0] == 99:
+                raise MemoryError
+            if picture.shape[0] == 98:
+                raise KeyboardInterrupt
+            if picture.shape[0] == 97:
+                raise RuntimeError("a bug")
+            names = list(parse_classes(classes).names)
+            labels = np.arange(picture.shape[1])[None].repeat(picture.shape[0], axis=0) % len(names)
+            scores = (labels == np.arange(len(names))[:, None, None]).astype(np.float32)
+            return Segmentation(labels, scores, names, picture)
+
+        def configuration(self) -> dict:
+            return {"method": self.arguments[0]}
+
+    monkeypatch.setattr(segmenter_module, "Segmenter", StandIn)
+    return segmenters
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch) -> Path:
+    """A folder, also the current one, with two good pictures and a bad one."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 4), "red").save("a.png")
+    Image.new("RGB", (6, 4), "blue").save("b.png")
+    Path("bad.png").write_text("no picture")
+    return tmp_path
+
+
+def run(command: ModuleType, capsys: pytest.CaptureFixture, *argv: str) -> SimpleNamespace:
+    """Run the command in this process."""
+    try:
+        code = command.main(argv)
+    except SystemExit as left:
+        code = left.code
+    captured = capsys.readouterr()
+    return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+
+def files(folder: str = "out") -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def test_a_picture_gives_three_files_and_a_block(command, made, pictures, capsys):
+    done = run(command, capsys, "a.png", "--classes", "cat", "sofa, couch", "wall", "dog", "--out", "new/out")
+    assert done.code == 0 and done.err == ""
+    assert files("new/out") == ["a.json", "a_labels.png", "a_overlay.png"]
+    lines = done.out.splitlines()
+    assert lines[0] == "a.png  8 x 4"
+    assert [line.split() for line in lines[1:5]] == [["25.0%", name] for name in ("cat", "sofa", "wall", "dog")]
+    assert [line.strip() for line in lines[5:]] == ["new/out/a_overlay.png", "new/out/a_labels.png", "new/out/a.json"]
+    record = json.loads(Path("new/out/a.json").read_text())
+    assert record["configuration"] == {"picture": "a.png", "method": "naclip"}
+    assert record["classes"] == ["cat", "sofa", "wall", "dog"]
+
+
+def test_classes_without_a_pixel_are_named_apart(command, made, pictures, capsys):
+    Image.new("RGB", (2, 3)).save("narrow.png")
+    done = run(command, capsys, "narrow.png", "--classes", "cat", "dog", "wall", "sky")
+    assert [line.strip() for line in done.out.splitlines()[1:4]] == ["50.0%  cat", "50.0%  dog", "no pixel: wall, sky"]
+
+
+def test_scores_are_saved_when_asked_for(command, made, pictures, capsys):
+    assert run(command, capsys, "a.png", "--classes", "cat", "dog", "--scores").code == 0
+    assert "a_scores.npz" in files()
+    assert np.load("out/a_scores.npz")["scores"].shape == (2, 4, 8)
+
+
+def test_options_reach_the_segmenter_and_only_those_given(command, made, pictures, capsys):
+    run(command, capsys, "a.png", "--classes", "cat", "dog")
+    assert made[0].arguments == ("naclip", "jittor") and made[0].options == {}
+    argv = "--method naclip --backend numpy --model ViT-B-16 --pretrained openai --quick-gelu --device cpu --no-pamr"
+    argv += " --window 224 --stride 112 --short-side 336 --logit-scale 50 --prob-thd 0.1 --area-thd 0.2"
+    argv += " --option gaussian_std=2.5 --option arch=vanilla --classes cat dog"
+    run(command, capsys, "a.png", *argv.split())
+    assert made[1].arguments == ("naclip", "numpy")
+    assert made[1].options == {
+        "model": "ViT-B-16", "pretrained": "openai", "quick_gelu": True, "device": "cpu", "pamr": False, "window": 224,
+        "stride": 112, "short_side": 336, "logit_scale": 50.0, "prob_thd": 0.1, "area_thd": 0.2,
+        "gaussian_std": 2.5, "arch": "vanilla",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("n=5", 5), ("n=0.5", 0.5), ("n=1e-3", 1e-3), ("n=true", True), ("n=False", False), ("n=a=b", "a=b")],
+)
+def test_values_of_method_options(command, text, value):
+    name, parsed = command.name_and_value(text)
+    assert name == "n" and parsed == value and type(parsed) is type(value)
+
+
+def test_a_classes_file(command, made, pictures, capsys):
+    Path("words.txt").write_text("sky; wall\ncat, kitten\n")
+    assert run(command, capsys, "a.png", "--classes-file", "words.txt").code == 0
+    assert json.loads(Path("out/a.json").read_text())["classes"] == ["sky", "cat"]
+
+
+def test_a_bad_picture_is_named_and_the_others_come_out(command, made, pictures, capsys):
+    done = run(command, capsys, "a.png", "bad.png", "missing.png", "b.png", "--classes", "cat", "dog")
+    assert done.code == 2
+    assert files() == sorted(f"{stem}{end}" for stem in "ab" for end in (".json", "_labels.png", "_overlay.png"))
+    errors = done.err.splitlines()
+    assert errors[0] == "error: cannot read bad.png: it is not a picture of a kind that Pillow reads"
+    assert errors[1] == "error: cannot read missing.png: there is no such file"
+    assert errors[2] == "2 of 4 pictures could not be segmented: bad.png, missing.png" and len(errors) == 3
+    assert len(made) == 1
+
+
+def test_nothing_is_loaded_when_no_picture_can_be_read(command, made, pictures, capsys):
+    done = run(command, capsys, "bad.png", "--classes", "cat", "dog")
+    assert done.code == 2 and len(done.err.splitlines()) == 1 and done.out == "" and made == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        ("--classes-file words.txt", "name at least one PICTURE"),
+        ("--classes cat a.png", "name at least one PICTURE, before --classes"),
+        ("a.png", "--classes"),
+        ("a.png --classes", "expected at least one argument"),
+        ("a.png --classes cat dog --classes-file words.txt", "not allowed with"),
+        ("a.png --classes cat Cat", '"Cat" is in the list twice'),
+        ("a.png --classes cat dog,,", "empty synonym"),
+        ("a.png --classes-file missing.txt", "cannot read classes from missing.txt"),
+        ("a.png --classes cat dog --method magic", "invalid choice: 'magic'"),
+        ("a.png --classes cat dog --backend magic", "invalid choice: 'magic'"),
+        ("a.png --classes cat dog --option magic=1", "no option magic"),
+        ("a.png --classes cat dog --method maskclip --option gaussian_std=1", "no option gaussian_std"),
+        ("a.png --classes cat dog --option gaussian_std", "NAME=VALUE"),
+        ("a.png --classes cat dog --window -1", "not a whole number"),
+        ("a.png --classes cat dog --window 2.5", "not a whole number"),
+        ("a.png --classes cat dog --stride 200 --window 100", "the stride must be at most the window"),
+        ("a.png --classes cat dog --logit-scale high", "invalid float value"),
+        ("a.png --classes cat dog --magic", "unrecognized arguments: --magic"),
+        ("a.png b.png --classes cat zebra", "does not know the word zebra"),
+        ("a.png --classes cat dog --out a.png", "it is a file, not a folder"),
+        ("a.png --classes cat dog --out a.png/below", "cannot write to the folder a.png/below"),
+        ("a.png --classes cat dog --out /proc/no/such", "cannot write to the folder /proc/no/such"),
+    ],
+)
+def test_a_bad_call_gives_one_line_and_code_2(command, made, pictures, capsys, argv, reason):
+    done = run(command, capsys, *argv.split())
+    assert done.code == 2 and done.out == ""
+    assert done.err.startswith("error: ") and reason in done.err and done.err.count("\n") == 1
+    assert all(segmenter.seen == [] for segmenter in made)
+
+
+def test_bad_options_load_no_framework(tmp_path):
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (4, 4)).save(picture)
+    program = """
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as left:
+    print(left.code, [name for name in ("torch", "jittor", "open_clip") if name in sys.modules])
+"""
+    for bad in (["--window", "x"], ["--option", "magic=1"], ["--logit-scale", "-1"], ["--prob-thd", "2"]):
+        argv = [str(SCRIPT), str(picture), "--classes", "cat", "dog", "--out", str(tmp_path / "out"), *bad]
+        source = f"import runpy, sys; sys.argv = {argv!r}\n{program}"
+        done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=tmp_path)
+        assert done.stdout == "2 []\n" and done.stderr.startswith("error: "), done
+
+
+def test_the_script_runs_from_anywhere_without_an_install(tmp_path):
+    done = subprocess.run([sys.executable, "-I", str(SCRIPT), "--help"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "examples:" in done.stdout and done.stderr == ""
+
+
+def test_equal_stems_do_not_overwrite_each_other(command, made, pictures, capsys):
+    Path("sub").mkdir()
+    Image.new("RGB", (3, 3)).save("sub/A.JPG")
+    done = run(command, capsys, "a.png", "sub/A.JPG", "a.png", "--classes", "cat", "dog")
+    assert done.code == 0
+    assert [name for name in files() if name.endswith(".json")] == ["A-2.json", "a-3.json", "a.json"]
+    assert done.err.splitlines() == [
+        "note: the results of sub/A.JPG are called A-2, as A is taken",
+        "note: the results of a.png are called a-3, as a is taken",
+    ]
+    assert json.loads(Path("out/A-2.json").read_text())["configuration"]["picture"] == "sub/A.JPG"
+
+
+def test_results_never_overwrite_a_picture(command, made, pictures, capsys):
+    Image.new("RGB", (4, 4), "green").save("a_overlay.png")
+    before = Path("a_overlay.png").read_bytes()
+    done = run(command, capsys, "a.png", "a_overlay.png", "--out", ".", "--classes", "cat", "dog")
+    assert done.code == 0 and "note: the results of a.png are called a-2" in done.err
+    assert Path("a_overlay.png").read_bytes() == before
+    assert {"a-2_overlay.png", "a_overlay_overlay.png"} <= set(files("."))
+
+
+def test_notes_on_classes(command, made, pictures, capsys):
+    done = run(command, capsys, "a.png", "--classes", "cat,sofa,wall")
+    assert done.code == 0 and done.err.startswith("note: there is one class only")
+    done = run(command, capsys, "a.png", "--classes", "sky,bed", "bed")
+    assert done.code == 0 and done.err == 'note: "bed" is a synonym of "sky" too, and so can never win\n'
+
+
+def test_too_little_memory_is_a_bad_picture(command, made, pictures, capsys):
+    Image.new("RGB", (4, 99)).save("huge.png")
+    done = run(command, capsys, "huge.png", "a.png", "--classes", "cat", "dog")
+    assert done.code == 2 and done.err.startswith("error: huge.png: not enough memory") and "a.json" in files()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(command, made, pictures, capsys, monkeypatch):
+    def full(path: Path, **arrays: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.np, "savez", full)
+    done = run(command, capsys, "a.png", "--classes", "cat", "dog", "--scores")
+    assert done.code == 2 and files() == []
+    assert done.err == "error: a.png: its results cannot be written to out: No space left on device\n"
+
+
+def test_a_folder_for_a_picture(command, made, pictures, capsys):
+    done = run(command, capsys, str(pictures), "--classes", "cat", "dog")
+    assert done.code == 2 and "it is a folder" in done.err
+
+
+def test_ctrl_c_gives_one_line_and_130(command, made, pictures, capsys):
+    Image.new("RGB", (4, 98)).save("stop.png")
+    done = run(command, capsys, "a.png", "stop.png", "b.png", "--classes", "cat", "dog")
+    assert done.code == 130 and done.err == "interrupted; the pictures listed so far are complete\n"
+    assert files() == ["a.json", "a_labels.png", "a_overlay.png"]
+
+
+def test_bugs_are_not_hidden(command, made, pictures, capsys):
+    Image.new("RGB", (4, 97)).save("bug.png")
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(command, capsys, "bug.png", "--classes", "cat", "dog")
+
+
+def test_names_the_terminal_cannot_write(tmp_path, command, made, pictures, monkeypatch):
+    with open("stdout.txt", "w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert command.main(["a.png", "--classes", "猫", "dog"]) == 0
+    assert "\\u732b" in Path("stdout.txt").read_text()
+    assert json.loads(Path("out/a.json").read_text(encoding="utf-8"))["classes"] == ["猫", "dog"]
+
+
+def test_a_progress_bar_on_a_terminal_with_several_pictures_only(command, monkeypatch):
+    assert command.with_progress(["a", "b"]) == (["a", "b"], print)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert command.with_progress(["a"]) == (["a"], print)
+    bar, say = command.with_progress(["a", "b"])
+    assert bar.total == 2 and say is not print
+    bar.close()

@@ -1,0 +1,72 @@
+"""Sliding windows and the size of pictures."""
+
+import numpy as np
+import pytest
+from compare import assert_close
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core import InputError
+from core.preprocess import LONG_SIDE, model_size, to_pixels
+from core.windows import WindowMean, cut_windows, window_boxes
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 120), st.integers(3, 120))
+def test_windows_cover_every_pixel_and_share_one_size(height, width, crop, stride):
+    stride = min(stride, crop)
+    boxes = window_boxes(height, width, crop, stride)
+    seen = np.zeros((height, width), dtype=int)
+    for top, left, bottom, right in boxes:
+        assert 0 <= top < bottom <= height
+        assert 0 <= left < right <= width
+        seen[top:bottom, left:right] += 1
+    assert seen.min() >= 1
+    assert {(b - t, r - le) for t, le, b, r in boxes} == {(min(crop, height), min(crop, width))}
+    assert len(set(boxes)) == len(boxes)
+
+
+def test_the_published_example():
+    """336 x 448 in windows of 224 every 112: 2 rows of 3, the last pulled back to fit."""
+    tops_lefts = [box[:2] for box in window_boxes(336, 448, 224, 112)]
+    assert tops_lefts == [(0, 0), (0, 112), (0, 224), (112, 0), (112, 112), (112, 224)]
+    assert [box[:2] for box in window_boxes(224, 300, 224, 112)] == [(0, 0), (0, 76)]
+
+
+def test_a_stride_that_would_skip_pixels_is_told():
+    for crop, stride in ((10, 11), (10, 0), (0, 1)):
+        with pytest.raises(InputError, match="stride"):
+            window_boxes(30, 30, crop, stride)
+
+
+def test_the_mean_of_windows_of_one_field_is_the_field(rng):
+    field = rng.standard_normal((1, 3, 20, 31)).astype("float32")
+    boxes = window_boxes(20, 31, 8, 5)
+    mean = WindowMean(3, 20, 31)
+    for box, window in zip(boxes, cut_windows(field, boxes), strict=True):
+        mean.add(box, window)
+    assert_close(mean.mean(), field[0])
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 700), st.sampled_from([8, 14, 16, 32]))
+def test_sizes_are_whole_patches_within_bounds(height, width, short_side, patch):
+    h, w = model_size(height, width, short_side, patch)
+    assert h % patch == w % patch == 0
+    assert min(h, w) >= patch
+    assert max(h, w) <= LONG_SIDE + patch
+    assert min(h, w) <= max(short_side + patch / 2, patch)
+
+
+def test_known_sizes():
+    assert model_size(375, 500, 336, 16) == (336, 448)
+    assert model_size(500, 375, 336, 16) == (448, 336)
+    assert model_size(1, 1, 336, 16) == (336, 336)
+    assert model_size(10, 1000, 336, 16) == (16, 2048)
+
+
+def test_pixels_are_normalised_rgb():
+    image = np.zeros((2, 3, 3), dtype=np.uint8)
+    image[..., 0] = 255
+    pixels = to_pixels(image, (2, 3), (0.5, 0.5, 0.5), (0.5, 0.25, 0.5))
+    assert pixels.shape == (1, 3, 2, 3)
+    assert_close(pixels[0, :, 0, 0], np.array([1, -2, -1], dtype="float32"))

@@ -1,0 +1,36 @@
+"""Small CLIP towers and feature records with seeded weights."""
+
+import numpy as np
+
+from core.features import WEIGHT_NAMES, ClipFeatures, HeadWeights
+
+
+def seeded_clip(seed, image_size=224, layers=12, quick_gelu=True, **vision):
+    """open_clip's CLIP with golden_inputs' weights: width 128, 2 heads of 64, patch 16, output 64."""
+    import torch
+    from golden.golden_inputs import seeded_state
+    from open_clip.model import CLIP
+
+    vision_cfg = {"image_size": image_size, "layers": layers, "width": 128, "head_width": 64, "patch_size": 16} | vision
+    text_cfg = {"context_length": 16, "vocab_size": 128, "width": 64, "heads": 2, "layers": 1}
+    model = CLIP(64, vision_cfg=vision_cfg, text_cfg=text_cfg, quick_gelu=quick_gelu).eval()
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.visual.state_dict().items()}
+    state = {name: torch.from_numpy(x) for name, x in seeded_state(shapes, seed).items()}
+    model.visual.load_state_dict(state)
+    return model
+
+
+def random_features(rng, batch=2, grid=(3, 5), width=16, n_heads=2, embed=8, layers=4, dtype="float32", activation="gelu"):
+    """A `ClipFeatures` of random numbers, in NumPy."""
+    shapes = {
+        "ln_1.weight": (width,), "ln_1.bias": (width,), "attn.in_proj_weight": (3 * width, width),
+        "attn.in_proj_bias": (3 * width,), "attn.out_proj.weight": (width, width), "attn.out_proj.bias": (width,),
+        "ln_2.weight": (width,), "ln_2.bias": (width,), "mlp.c_fc.weight": (4 * width, width),
+        "mlp.c_fc.bias": (4 * width,), "mlp.c_proj.weight": (width, 4 * width), "mlp.c_proj.bias": (width,),
+        "ln_post.weight": (width,), "ln_post.bias": (width,), "proj": (width, embed),
+    }  # fmt: skip
+    assert set(shapes) == set(WEIGHT_NAMES)
+    weights = {name: (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(dtype) for name, shape in shapes.items()}
+    n = 1 + grid[0] * grid[1]
+    hidden = [rng.standard_normal((batch, n, width)).astype(dtype) for _ in range(layers - 1)]
+    return ClipFeatures(hidden, HeadWeights(weights, n_heads, activation), grid)

@@ -1,0 +1,125 @@
+"""The frozen CLIP that feeds the heads: an open_clip model's image tower, opened up before its last block."""
+
+import numpy as np
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import nn
+
+from core.arrays import Array
+from core.errors import InputError
+from core.features import ClipFeatures, HeadWeights
+from torch_backend.architecture import check_architecture
+from torch_backend.attention import attention_weights, split_heads
+from torch_backend.device import choose_device
+from torch_backend.loading import LoadedClip, load_clip, state_sha256
+from torch_backend.ops import asarray
+from torch_backend.resize import resize_bicubic
+from torch_backend.text import TextEncoder
+
+GRID_OFFSET = 0.1  # DINO's guard against rounding in the scale of the position grid, kept by every published method
+
+
+class ClipBackbone:
+    """Any open_clip CLIP with a ViT image tower that has a class token.
+
+    model: an open_clip model in hand, or a name such as "ViT-B-16", or "embedded". pretrained: an open_clip tag such as
+    "openai", or a local file (safetensors, or .pt read with weights_only). quick_gelu: overrides what the weights are
+    found to need. device: "cpu", "cuda", or None for a GPU where one can be used.
+
+    Raises InputError when the architecture cannot serve the heads, the weights cannot be had, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | str = "embedded",
+        pretrained: str | None = None,
+        *,
+        device: str | None = None,
+        quick_gelu: bool | None = None,
+    ) -> None:
+        self.device = choose_device(device)
+        if isinstance(model, str):
+            loaded = load_clip(model, pretrained, quick_gelu)
+        else:
+            loaded = LoadedClip(model, name=type(model).__name__)
+        check_architecture(loaded.model)
+        self.loaded = loaded
+        self.model = loaded.model.eval().to(self.device)
+        self.visual = self.model.visual
+        self.patch_size: int = self.visual.patch_size[0]
+        self.image_size: int = self.visual.image_size[0]
+        self.weights = head_weights(self.visual)
+        self._text: TextEncoder | None = None
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of blocks of the image tower."""
+        return len(self.visual.transformer.resblocks)
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights' file; of the parameters themselves for a model that came without a file."""
+        return self.loaded.weights_sha256 or state_sha256(self.model)
+
+    @torch.no_grad()
+    def features(self, pixels: Array, attention: bool = False) -> ClipFeatures:
+        """Runs the tower up to its last block.
+
+        pixels: (B, 3, H, W) float32, RGB, normalised by the model's mean and std. A side that the patches do not divide
+        loses the rest, as the tower's own convolution does. attention: also give block L-2's attention weights.
+
+        Raises InputError for pixels of another shape or smaller than one patch.
+        """
+        pixels = asarray(pixels).to(self.device, torch.float32)
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or min(pixels.shape[2:]) < self.patch_size:
+            size = self.patch_size
+            raise InputError(f"pixels must be (B, 3, H, W) with sides of at least {size}, not {tuple(pixels.shape)}")
+        visual = self.visual
+        patches = visual.conv1(pixels.to(visual.conv1.weight.dtype))
+        grid = (patches.shape[2], patches.shape[3])
+        class_token = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)
+        x = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
+        x = visual.ln_pre(x + position_embedding(visual, grid).to(x.dtype))
+        hidden, weights = [], None
+        blocks = visual.transformer.resblocks
+        for index, block in enumerate(blocks[:-1]):
+            if attention and index == len(blocks) - 2:
+                weights = block_attention(block, x)
+            x = block(x)
+            hidden.append(x.float())
+        return ClipFeatures(hidden, self.weights, grid, weights)
+
+    def text_embeddings(self, phrases: list[str]) -> np.ndarray:
+        """(Q, E) float32 of unit length: each phrase in every template, averaged; cached on disk."""
+        if self._text is None:
+            self._text = TextEncoder(self.loaded, self.device, self.weights_sha256)
+        return self._text.embed(phrases)
+
+
+def head_weights(visual: VisionTransformer) -> HeadWeights:
+    """The tensors of the last block and of the tower's end, shared with the model, in float32."""
+    block = visual.transformer.resblocks[-1]
+    arrays = {name: tensor.detach().float() for name, tensor in block.state_dict(keep_vars=True).items()}
+    arrays |= {f"ln_post.{name}": tensor.detach().float() for name, tensor in visual.ln_post.state_dict().items()}
+    arrays["proj"] = visual.proj.detach().float()
+    activation = "gelu" if isinstance(block.mlp.gelu, nn.GELU) else "quick_gelu"
+    return HeadWeights(arrays, block.attn.num_heads, activation, block.ln_1.eps)
+
+
+def position_embedding(visual: VisionTransformer, grid: tuple[int, int]) -> torch.Tensor:
+    """(1 + h w, D): the class token's place, then the trained grid, resized bicubically to another grid."""
+    trained, table = visual.grid_size, visual.positional_embedding.float()
+    if tuple(grid) == tuple(trained):
+        return table
+    field = table[1:].T.reshape(1, -1, *trained)
+    scale = tuple((side + GRID_OFFSET) / side_trained for side, side_trained in zip(grid, trained, strict=True))
+    return torch.cat([table[:1], resize_bicubic(field, grid, scale).flatten(2)[0].T])
+
+
+def block_attention(block: ResidualAttentionBlock, x: torch.Tensor) -> torch.Tensor:
+    """softmax(q k' s) of a block for its input x (B, 1 + N, D) -> (B, H, 1 + N, 1 + N)."""
+    attn = block.attn
+    projected = nn.functional.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
+    q, k, _ = projected.float().chunk(3, dim=-1)
+    n_heads = attn.num_heads
+    return attention_weights(split_heads(q, n_heads), split_heads(k, n_heads), attn.head_dim**-0.5)

@@ -1,0 +1,52 @@
+"""Pixel-adaptive mask refinement in PyTorch; the contract is `core.pamr`.
+
+Shifted fields are slices of one padded field, accumulated in place: nothing of size neighbours x classes is built.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.nn import functional
+
+from core.arrays import Array
+from core.pamr import DIRECTIONS, EPS, SHARPNESS, check_pamr
+from torch_backend.ops import asarray
+from torch_backend.resize import resize_bilinear
+
+
+def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int] = (8, 16)) -> torch.Tensor:
+    image, mask = asarray(image), asarray(mask)
+    check_pamr(image.shape, mask.shape, num_iter, dilations)
+    affinity = pamr_affinity(image, dilations)
+    mask = resize_bilinear(mask, image.shape[-2:], align_corners=True)
+    for _ in range(num_iter):
+        refined = torch.zeros_like(mask)
+        for n, shifted in enumerate(_neighbours(mask, dilations)):
+            refined.addcmul_(shifted, affinity[:, n : n + 1])
+        mask = refined
+    return mask
+
+
+def pamr_affinity(image: Array, dilations: Sequence[int] = (8, 16)) -> torch.Tensor:
+    image = asarray(image)
+    n = 9 * len(dilations)
+    mean = len(dilations) * image
+    for x in _neighbours(image, dilations):
+        mean += x
+    mean /= n
+    squares = len(dilations) * (image - mean).square()
+    for x in _neighbours(image, dilations):
+        squares += (x - mean).square()
+    spread = EPS + SHARPNESS * (squares / (n - 1)).sqrt()
+    logits = [-((image - x).abs() / spread).mean(dim=1) for x in _neighbours(image, dilations)]
+    return torch.softmax(torch.stack(logits, dim=1), dim=1)
+
+
+def _neighbours(x: torch.Tensor, dilations: Sequence[int]) -> Iterator[torch.Tensor]:
+    height, width = x.shape[-2:]
+    widest = max(dilations)
+    padded = functional.pad(x, (widest,) * 4, mode="replicate")
+    for d in dilations:
+        for row, column in DIRECTIONS:
+            top, left = widest + d * row, widest + d * column
+            yield padded[..., top : top + height, left : left + width]
