@@ -1,6 +1,6 @@
-"""The loops that Jittor's own operators are slow at, as `jt.code` kernels for the CPU; on a GPU, the plain operators.
+"""The loops that Jittor's own operators are slow at, as `jt.code` kernels for the CPU.
 
-Each function states the formula it computes in a line of plain operators: the GPU path, which the tests compare it with.
+On a GPU the same functions run `jt_backend.formulas`, the plain operators, which the tests compare the kernels with.
 Jittor compiles a kernel once for each dtype and number of axes, not for each size, and builds it with -Ofast and OpenMP.
 """
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jt_backend import jt
+from jt_backend import formulas, jt
+from jt_backend.formulas import Taps, constants
 
 HEADER = "#include <algorithm>\n#include <cmath>\n#include <vector>\n"
 
@@ -187,9 +188,9 @@ PAMR_AFFINITY = """
 
 
 def softmax(x: jt.Var, axis: int) -> jt.Var:
-    """`jt.nn.softmax(x, dim=axis)`."""
+    """`formulas.softmax` in three passes over the data, a block of the inner axes at a time."""
     if jt.flags.use_cuda:
-        return jt.nn.softmax(x, dim=axis)
+        return formulas.softmax(x, axis)
     axis %= x.ndim
     shape = list(x.shape)
     planes = x.reshape([int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))])
@@ -197,74 +198,43 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
 
 
 def layer_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float) -> jt.Var:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis."""
-    eps_var = _constants([eps], x)
+    """`formulas.layer_norm`, row by row."""
     if jt.flags.use_cuda:
-        centred = x - x.mean(-1, keepdims=True)
-        return centred / jt.sqrt(jt.sqr(centred).mean(-1, keepdims=True) + eps_var) * weight + bias
+        return formulas.layer_norm(x, weight, bias, eps)
     rows = x.reshape([-1, x.shape[-1]])
-    y = jt.code(rows.shape, x.dtype, [rows, weight, bias, eps_var], cpu_header=HEADER, cpu_src=LAYER_NORM)
-    return y.reshape(x.shape)
+    inputs = [rows, weight, bias, constants([eps], x)]
+    return jt.code(rows.shape, x.dtype, inputs, cpu_header=HEADER, cpu_src=LAYER_NORM).reshape(x.shape)
 
 
-def resize_bilinear(x: jt.Var, rows: Sequence[np.ndarray], columns: Sequence[np.ndarray]) -> jt.Var:
-    """X (P, h, w) read between the taps of `core.resize.bilinear_taps` for the rows and the columns."""
-    (top, bottom, down), (left, right, across) = (
-        (jt.array(low.astype(np.int32)), jt.array(high.astype(np.int32)), _constants(weight, x))
-        for low, high, weight in (rows, columns)
-    )
+def resize_bilinear(x: jt.Var, rows: Taps, columns: Taps) -> jt.Var:
+    """`formulas.resize_bilinear`, one output row at a time."""
     if jt.flags.use_cuda:
-        down = down.reshape([-1, 1])
-        x = x[:, top] * (1 - down) + x[:, bottom] * down
-        return x[:, :, left] * (1 - across) + x[:, :, right] * across
-    shape = [x.shape[0], top.shape[0], left.shape[0]]
-    taps = [top, bottom, down, left, right, across]
+        return formulas.resize_bilinear(x, rows, columns)
+    taps = [
+        jt.array(part.astype(np.int32)) if part.dtype.kind == "i" else constants(part, x) for part in (*rows, *columns)
+    ]
+    shape = [x.shape[0], len(rows[0]), len(columns[0])]
     return jt.code(shape, x.dtype, [x, *taps], cpu_header=HEADER, cpu_src=RESIZE_BILINEAR)
 
 
 def pamr_step(mask: jt.Var, affinity: jt.Var, dilations: Sequence[int]) -> jt.Var:
-    """`sum over n of shifted mask_n * affinity_n`: mask (B, C, H, W), affinity (B, 8 |dilations|, H, W)."""
+    """`formulas.pamr_step`: the three rows a dilation needs are padded once, then all eight taps run in one loop over x."""
     if jt.flags.use_cuda:
-        refined = jt.zeros_like(mask)
-        for n, shifted in enumerate(_neighbours(mask, dilations)):
-            refined = refined + shifted * affinity[:, n : n + 1]
-        return refined
-    inputs = [mask, affinity, _places(dilations)]
+        return formulas.pamr_step(mask, affinity, dilations)
+    inputs = [mask, affinity, _integers(dilations)]
     return jt.code(mask.shape, mask.dtype, inputs, cpu_header=HEADER + PADDED_ROWS, cpu_src=PAMR_STEP)
 
 
 def pamr_affinity(image: jt.Var, dilations: Sequence[int], eps: float, sharpness: float) -> jt.Var:
-    """Softmax over n of `-mean over channels of |x - x_n| / (eps + sharpness * std)`: (B, 8 |dilations|, H, W)."""
-    constants = _constants([eps, sharpness], image)
-    n = 9 * len(dilations)
+    """`formulas.pamr_affinity`, one row of the picture at a time."""
     if jt.flags.use_cuda:
-        neighbours = list(_neighbours(image, dilations))
-        mean = (sum(neighbours) + image * len(dilations)) / n
-        squares = sum(jt.sqr(x - mean) for x in neighbours) + jt.sqr(image - mean) * len(dilations)
-        spread = constants[0] + constants[1] * jt.sqrt(squares / (n - 1))
-        return softmax(jt.stack([-(jt.abs(image - x) / spread).mean(1) for x in neighbours], dim=1), 1)
+        return formulas.pamr_affinity(image, dilations, eps, sharpness)
     batch, _, height, width = image.shape
     shape = [batch, 8 * len(dilations), height, width]
-    inputs = [image, _places(dilations), constants]
+    inputs = [image, _integers(dilations), constants([eps, sharpness], image)]
     logits = jt.code(shape, image.dtype, inputs, cpu_header=HEADER + PADDED_ROWS, cpu_src=PAMR_AFFINITY)
     return softmax(logits, 1)
 
 
-def _constants(values: Sequence[float] | np.ndarray, like: jt.Var) -> jt.Var:
-    """Numbers in the dtype of `like`: Jittor rounds a Python number to float32 even beside float64."""
-    dtype = str(like.dtype)
-    return jt.array(np.asarray(values, dtype=dtype), dtype=dtype)
-
-
-def _places(dilations: Sequence[int]) -> jt.Var:
-    return jt.array(np.asarray(dilations, dtype=np.int32))
-
-
-def _neighbours(x: jt.Var, dilations: Sequence[int]):  # noqa: ANN202
-    """The field seen from each neighbour in turn, its edge repeated outside."""
-    height, width = x.shape[-2:]
-    for d in dilations:
-        for row, column in [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]:
-            rows = jt.array(np.clip(np.arange(height) + d * row, 0, height - 1).astype(np.int32))
-            columns = jt.array(np.clip(np.arange(width) + d * column, 0, width - 1).astype(np.int32))
-            yield x[:, :, rows][:, :, :, columns]
+def _integers(values: Sequence[int]) -> jt.Var:
+    return jt.array(np.asarray(values, dtype=np.int32))

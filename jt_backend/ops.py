@@ -100,11 +100,17 @@ def where(condition: Array, a: Array, b: Array | float) -> jt.Var:
 
 
 def sum(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var:
-    return jt.sum(asarray(x), dim=axis, keepdims=keepdims)
+    x = asarray(x)
+    return jt.sum(x, dims=_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def mean(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var:
-    return jt.mean(asarray(x), dim=axis, keepdims=keepdims)
+    x = asarray(x)
+    return jt.mean(x, dims=_axes(axis, x.ndim), keepdims=keepdims)
+
+
+def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    return tuple(a % ndim for a in ((axis,) if isinstance(axis, int) else axis))
 
 
 def max(x: Array, axis: int, keepdims: bool = False) -> jt.Var:
@@ -120,7 +126,7 @@ def softmax(x: Array, axis: int = -1) -> jt.Var:
 
 
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> jt.Var:
-    return jt.sqrt(jt.sum(jt.sqr(asarray(x)), dim=axis, keepdims=keepdims))
+    return jt.sqrt(sum(jt.sqr(asarray(x)), axis, keepdims))
 
 
 def l2_normalise(x: Array, axis: int = -1) -> jt.Var:

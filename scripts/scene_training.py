@@ -20,7 +20,13 @@ PATCH_PHRASES = (*SEEN, *FACTS[len(PAIRS) :])
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training; `size` pixels a side, radii over the picture's side, learning rate `lr` cosine to `lr_end`."""
+    """One stage of training on pictures of `size` pixels a side.
+
+    batch and pool are per worker; a pool serves `reuse` times, then fresh pictures are drawn. The learning rate goes
+    from lr to lr_end by a cosine. n_objects: the probabilities of 1, 2, ... objects. radius_one, radius_more: the range
+    of a lone object's radius and of several objects', over the side. patch_weight: of the patch term, which with `keys`
+    is also read through the keys' self-attention. decay_steps: of the cosine, where it is longer than the stage.
+    """
 
     size: int
     steps: int
@@ -31,6 +37,8 @@ class Stage:
     radius_one: tuple[float, float]
     radius_more: tuple[float, float] = (0.15, 0.28)
     patch_weight: float = 0.0
+    keys: bool = False
+    decay_steps: int | None = None
     warm_up: int = 50
     pool: int = 4096
     reuse: int = 4
@@ -93,6 +101,16 @@ def caption(objects: tuple[str, ...], background: str, rng: np.random.Generator)
     return text, stated
 
 
+def caption_batch(pool: Pool, rows: np.ndarray, rng: np.random.Generator) -> tuple[list[str], Tensor]:
+    """A caption for each of the pictures `rows`, and the facts that they state, (B, len(FACTS)) as 0/1."""
+    texts, stated = [], torch.zeros(len(rows), len(FACTS))
+    for i, row in enumerate(rows):
+        text, facts = caption(pool.objects[row], pool.backgrounds[row], rng)
+        texts.append(text)
+        stated[i, [FACT_INDEX[fact] for fact in facts]] = 1
+    return texts, stated
+
+
 def attend(layer: torch.nn.MultiheadAttention, x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Multi-head self-attention by batched products: on CPUs in bfloat16 about twice as fast as the fused kernel."""
     batch, n, width = x.shape
@@ -113,7 +131,7 @@ def run_block(block: torch.nn.Module, x: Tensor, mask: Tensor | None = None) -> 
 
 
 def window_positions(embedding: Tensor, side: int, corners: np.ndarray) -> Tensor:
-    """Position embeddings (B, side * side, D) of the windows of the trained grid whose top left are `corners` (B, 2)."""
+    """Position embeddings (B, side * side, D) of windows of the trained grid, with top left `corners` (B, 2)."""
     full = math.isqrt(embedding.shape[0] - 1)
     grid = embedding[1:].view(full, full, -1)
     steps = torch.arange(side)
@@ -121,10 +139,10 @@ def window_positions(embedding: Tensor, side: int, corners: np.ndarray) -> Tenso
     return grid[rows[:, :, None], columns[:, None, :]].flatten(1, 2)
 
 
-def encode_image(visual: torch.nn.Module, pixels: Tensor, corners: np.ndarray, patches: bool) -> tuple[Tensor, Tensor | None]:
-    """Class-token embeddings (B, E), and with `patches` those of the last block's value path (B, N, E).
+def encode_image(visual: torch.nn.Module, pixels: Tensor, corners: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Class-token embeddings (B, E), and what enters the last block (B, 1 + N, D), from which `patch_paths` reads.
 
-    `pixels` (B, 3, S, S) stand for windows of the full grid. The value path is `ln_post(out_proj(v)) @ proj`.
+    `pixels` (B, 3, S, S) stand for windows of the full grid.
     """
     x = visual.conv1(pixels)
     side = x.shape[-1]
@@ -134,16 +152,24 @@ def encode_image(visual: torch.nn.Module, pixels: Tensor, corners: np.ndarray, p
     *blocks, last = visual.transformer.resblocks
     for block in blocks:
         x = run_block(block, x)
-    dense = value_path(visual, last, x[:, 1:]) if patches else None
-    x = run_block(last, x)
-    return visual.ln_post(x[:, 0]) @ visual.proj, dense
+    return visual.ln_post(run_block(last, x)[:, 0]) @ visual.proj, x
 
 
-def value_path(visual: torch.nn.Module, block: torch.nn.Module, x: Tensor) -> Tensor:
-    """Embeddings of the patches through the block's values alone (B, N, E)."""
-    attention, width = block.attn, x.shape[-1]
-    v = F.linear(block.ln_1(x), attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
-    return visual.ln_post(F.linear(v, attention.out_proj.weight, attention.out_proj.bias)) @ visual.proj
+def patch_paths(visual: torch.nn.Module, x: Tensor, keys: bool) -> list[Tensor]:
+    """Embeddings of the patches (B, N, E) through the last block without residual and MLP.
+
+    `ln_post(out_proj(A v)) @ proj` with A the identity, and with `keys` also with A = softmax(k k' / sqrt(d)).
+    """
+    block = visual.transformer.resblocks[-1]
+    layer, (batch, n, width) = block.attn, x.shape
+    heads, depth = layer.num_heads, width // layer.num_heads
+    kv = F.linear(block.ln_1(x), layer.in_proj_weight[width:], layer.in_proj_bias[width:])
+    k, v = kv.view(batch, n, 2, heads, depth).permute(2, 0, 3, 1, 4).reshape(2, batch * heads, n, depth).unbind(0)
+    mixed = [v]
+    if keys:
+        mixed.append(torch.bmm(torch.bmm(k * depth**-0.5, k.transpose(1, 2)).softmax(-1), v))
+    flat = (o.view(batch, heads, n, depth).transpose(1, 2).reshape(batch, n, width)[:, 1:] for o in mixed)
+    return [visual.ln_post(F.linear(o, layer.out_proj.weight, layer.out_proj.bias)) @ visual.proj for o in flat]
 
 
 def encode_text(model: torch.nn.Module, tokens: Tensor) -> Tensor:

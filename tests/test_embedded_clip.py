@@ -78,13 +78,15 @@ def test_training_computes_what_open_clip_and_the_heads_compute(embedded):
     model, tokenizer, _ = embedded
     pixels = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     corners = np.zeros((2, 2), int)
-    image, dense = scene_training.encode_image(model.visual, pixels, corners, patches=True)
+    image, tokens_before_last = scene_training.encode_image(model.visual, pixels, corners)
+    paths = scene_training.patch_paths(model.visual, tokens_before_last, keys=True)
     tokens = tokenizer(["a red circle on grass", "moon"])
     assert torch.allclose(image, model.encode_image(pixels), rtol=1e-4, atol=1e-4)
     assert torch.allclose(scene_training.encode_text(model, tokens), model.encode_text(tokens), rtol=1e-4, atol=1e-4)
     features = ClipBackbone(model, device="cpu").features(pixels)
-    values = patch_embeddings(features, method="maskclip", backend="numpy")
-    assert np.allclose(dense.view(2, 16, 16, -1).numpy(), values, rtol=1e-3, atol=1e-3)
+    for path, method, options in zip(paths, ("maskclip", "naclip"), ({}, {"attn_strategy": "kk"}), strict=True):
+        head = patch_embeddings(features, method=method, backend="numpy", **options)
+        assert np.allclose(path.view(2, 16, 16, -1).numpy(), head, rtol=1e-3, atol=1e-3)
 
 
 def test_windows_take_their_place_in_the_position_grid():

@@ -1,0 +1,62 @@
+"""Where Jittor's cache folder is, and what is said when it cannot be used."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from without_jittor import load_without_jittor
+
+from core import InputError
+
+cache_folder = load_without_jittor("cache_folder")
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path) -> Path:
+    """The cache folder in an empty home."""
+    monkeypatch.delenv("JITTOR_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / ".cache" / "jittor"
+
+
+def test_cache_follows_jittors_own_rule(cache, monkeypatch, tmp_path):
+    assert cache_folder.jittor_cache() == cache
+    cache.mkdir(parents=True)
+    (cache / "config.json").write_text(f'{{"JITTOR_HOME": "{tmp_path}/noted"}}')
+    assert cache_folder.jittor_cache() == tmp_path / "noted" / ".cache" / "jittor"
+    monkeypatch.setenv("JITTOR_HOME", str(tmp_path / "chosen"))
+    assert cache_folder.jittor_cache() == tmp_path / "chosen" / ".cache" / "jittor"
+
+
+def test_broken_settings_file_is_named(cache):
+    cache.mkdir(parents=True)
+    (cache / "config.json").write_text('{"JITTOR_')
+    with pytest.raises(InputError, match=r"config\.json cannot be read as JSON: delete it"):
+        cache_folder.jittor_cache()
+
+
+@pytest.mark.parametrize("variable", ["HOME", "JITTOR_HOME"])
+def test_unwritable_cache_is_named(monkeypatch, tmp_path, variable):
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    monkeypatch.setenv(variable, str(in_the_way))
+    with pytest.raises(InputError, match=f"{in_the_way}.*: set {variable} to a writable folder") as caught:
+        cache_folder.check_writable(cache_folder.jittor_cache())
+    assert "\n" not in str(caught.value)
+
+
+def test_another_system_or_name_is_not_compiled(cache, monkeypatch):
+    monkeypatch.setattr(cache_folder.importlib.metadata, "version", lambda _: "1.3.11.0")
+    monkeypatch.setattr(cache_folder.importlib.util, "find_spec", lambda _: SimpleNamespace(origin="/site/jittor_utils"))
+    key = cache_folder._md5("/site/jittor_utils")[:4]
+    python = ".".join(map(str, sys.version_info[:3]))
+    folder = cache / "jt1.3.11" / "g++12.2.0" / f"py{python}" / cache_folder._system_key() / "AnyCPU" / key / "default"
+    folder.mkdir(parents=True)
+    assert not cache_folder.is_compiled(cache, "default", for_gpu=False)
+    (folder / "jittor_core.cpython-311-x86_64-linux-gnu.so").touch()
+    assert cache_folder.is_compiled(cache, "default", for_gpu=False)
+    assert not cache_folder.is_compiled(cache, "default", for_gpu=True)
+    assert not cache_folder.is_compiled(cache, "main", for_gpu=False)
+    monkeypatch.setattr(cache_folder.platform, "platform", lambda: "Linux-another-kernel")
+    assert not cache_folder.is_compiled(cache, "default", for_gpu=False)
