@@ -71,7 +71,7 @@ def _with_legend(picture: "Image.Image", legend: list[tuple[int, str, float]], c
 
 def percentage(share: float) -> str:
     """A share as a percentage; a class that is there never shows as 0.0%."""
-    return "<0.1%" if share < 0.0005 else f"{share:.1%}"
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def _drawable_name(name: str, index: int, font: "ImageFont.FreeTypeFont") -> str:

@@ -25,7 +25,8 @@ class Stage:
     batch and pool are per worker; a pool serves `reuse` times, then fresh pictures are drawn. The learning rate goes
     from lr to lr_end by a cosine. n_objects: the probabilities of 1, 2, ... objects. radius_one, radius_more: the range
     of a lone object's radius and of several objects', over the side. patch_weight: of the patch term, which with `keys`
-    is also read through the keys' self-attention. decay_steps: of the cosine, where it is longer than the stage.
+    is also read through the keys' self-attention. unnamed: how often each shape in a colour without a name stands among
+    the pairs to draw from; it is captioned by its shape. decay_steps: of the cosine, where it is longer than the stage.
     """
 
     size: int
@@ -38,6 +39,7 @@ class Stage:
     radius_more: tuple[float, float] = (0.15, 0.28)
     patch_weight: float = 0.0
     keys: bool = False
+    unnamed: int = 0
     decay_steps: int | None = None
     warm_up: int = 50
     pool: int = 4096
@@ -56,18 +58,19 @@ class Pool:
 
 def facts_of(objects: tuple[str, ...], background: str) -> list[str]:
     """All facts that hold for a picture of these pairs on this background."""
-    colours = [f"{pair.split()[0]} shape" for pair in objects]
-    return [*objects, background, *colours, *(pair.split()[1] for pair in objects)]
+    colours = [f"{pair.split()[0]} shape" for pair in objects if " " in pair]
+    return [*objects, background, *colours, *(pair.split()[-1] for pair in objects)]
 
 
 def make_pool(stage: Stage, rng: np.random.Generator) -> Pool:
-    """Draw a fresh pool of pictures in which only seen pairs occur."""
+    """Draw a fresh pool of pictures in which only seen pairs occur, and shapes in colours without a name."""
+    names = SEEN + SHAPES * stage.unnamed
     images, objects, backgrounds = [], [], []
     facts = torch.zeros(stage.pool, len(FACTS))
     for i in range(stage.pool):
         n = 1 + int(rng.choice(len(stage.n_objects), p=stage.n_objects))
         radius = stage.radius_one if n == 1 else stage.radius_more
-        layout = sample_layout(rng, SEEN, n, radius, (stage.size, stage.size))
+        layout = sample_layout(rng, names, n, radius, (stage.size, stage.size))
         images.append(draw(layout, stage.size, stage.size)[0])
         objects.append(tuple(item.pair for item in layout.items))
         backgrounds.append(layout.background)
@@ -89,8 +92,8 @@ def caption(objects: tuple[str, ...], background: str, rng: np.random.Generator)
         order = order[: rng.integers(1, len(order))]
     stated = []
     for pair in order:
-        colour, shape = pair.split()
-        part = rng.random()
+        colour, shape = pair.split()[0], pair.split()[-1]
+        part = rng.random() if colour != shape else 1.0
         stated.append(f"{colour} shape" if part < 0.07 else shape if part < 0.16 else pair)
     article = "" if rng.random() < 0.25 else "a "
     text = " and ".join(article + fact for fact in stated)

@@ -103,7 +103,7 @@ def test_towers_that_the_heads_cannot_read_are_refused(vision):
 def test_named_architectures_are_refused_before_their_weights_are_fetched(name, monkeypatch):
     import torch_backend.loading as loading
 
-    monkeypatch.setattr(loading, "download_pretrained", lambda *a, **k: pytest.fail("weights were fetched"))
+    monkeypatch.setattr(loading, "fetch_weights", lambda *a, **k: pytest.fail("weights were fetched"))
     tag = open_clip.list_pretrained_tags_by_model(name)[0]
     with pytest.raises(InputError, match="ViT-B-16"):
         ClipBackbone(name, tag, device="cpu")

@@ -134,16 +134,16 @@ def test_process_is_as_before_after_the_import(runtime):
         received.append(number)
 
     received: list[int] = []
-    usual, limit, context = signal.signal(signal.SIGINT, handler), sys.getrecursionlimit(), ssl._create_default_https_context
+    usual, limit, context = signal.signal(signal.SIGCHLD, handler), sys.getrecursionlimit(), ssl._create_default_https_context
     try:
         with runtime._process_kept():
-            ctypes.CDLL(None).signal(int(signal.SIGINT), None)  # behind Python's back, as Jittor does
+            ctypes.CDLL(None).signal(int(signal.SIGCHLD), None)  # behind Python's back, as Jittor does
             sys.setrecursionlimit(10**6)
             ssl._create_default_https_context = ssl._create_unverified_context
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGCHLD)
     finally:
-        signal.signal(signal.SIGINT, usual)
-    assert received == [signal.SIGINT]
+        signal.signal(signal.SIGCHLD, usual)
+    assert received == [signal.SIGCHLD]
     assert (sys.getrecursionlimit(), ssl._create_default_https_context) == (limit, context)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import torch_backend.download as download
 import torch_backend.loading as loading
 from core import InputError
 from torch_backend import ClipBackbone
@@ -84,6 +85,7 @@ def test_a_configuration_beside_the_file_decides(tmp_path, state):
         assert "open_clip_config.json" in reason
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_openai_s_torchscript_archive_is_read_without_running_it(tmp_path, state):
     """The very format of OpenAI's ViT-B-16.pt: a traced model in mixed precision, with its three extra entries."""
     model = loading.build_model("tiny-16", True).half()
@@ -110,6 +112,7 @@ class Bomb:
         return os.mkdir, (os.environ["BOMB"],)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_file_that_would_run_code_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
     torch.save({"x": torch.zeros(2), "bomb": Bomb()}, tmp_path / "bomb.pt")
@@ -141,20 +144,53 @@ def test_names_and_tags_that_do_not_exist_are_told():
         assert "\n" not in str(error.value)
 
 
-def test_a_tag_without_network_is_told(monkeypatch):
-    def refuse(*_, **__):
-        raise FileNotFoundError("Failed to download file (open_clip_model.safetensors).\nLast error: no route to host")
+def test_a_tag_without_network_is_told_at_once(tmp_path, monkeypatch):
+    """The hub's own client, kept to an empty cache, when its host cannot be reached."""
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(loading, "download_pretrained", refuse)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(download, "getproxies", dict)
     with pytest.raises(InputError, match="--pretrained a local file") as error:
         ClipBackbone("ViT-B-16", "openai", device="cpu")
     assert "\n" not in str(error.value)
+    assert "no network" in str(error.value)
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_a_download_that_fails_is_told(monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError("Failed to download file (open_clip_model.safetensors).\nLast error: 503")
+
+    monkeypatch.setattr(download, "hub_reachable", lambda: True)
+    monkeypatch.setattr(download, "download_pretrained", refuse)
+    with pytest.raises(InputError, match=r"\(Failed to download file \(open_clip_model.safetensors\)\.\)") as error:
+        ClipBackbone("ViT-B-16", "openai", device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_the_hub_s_cache_serves_a_tag_offline(tmp_path, monkeypatch, state):
+    """The real client finds the file in a cache laid out as it lays it out, with no network."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "models--timm--tiny"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    save_file(state, folder / "snapshots" / "abc" / "open_clip_model.safetensors")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(download, "hub_reachable", lambda: False)
+    tag = {"hf_hub": "timm/tiny/", "quick_gelu": True}
+    monkeypatch.setattr(loading, "get_pretrained_cfg", lambda *_: tag)
+    loaded = loading.load_clip("tiny-16", "openai")
+    assert loaded.activation == "quick_gelu"
+    assert torch.equal(loaded.model.visual.proj, state["visual.proj"])
 
 
 def test_a_tag_in_the_cache_needs_no_network(tmp_path, monkeypatch, state):
     """A tag's own activation is used, whatever the architecture's configuration says."""
     save_file(state, tmp_path / "cached.safetensors")
-    monkeypatch.setattr(loading, "download_pretrained", lambda cfg, **_: str(tmp_path / "cached.safetensors"))
+    monkeypatch.setattr(loading, "fetch_weights", lambda *_: (tmp_path / "cached.safetensors"))
     for quick in (True, False):
         tag = {"hf_hub": "x/y/", "quick_gelu": quick, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
         monkeypatch.setattr(loading, "get_pretrained_cfg", lambda name, pretrained, tag=tag: tag)
@@ -171,7 +207,7 @@ def test_openai_tags_use_quick_gelu(tmp_path, monkeypatch):
         raise InputError("enough")
 
     torch.save({"logit_scale": torch.tensor(4.6)}, tmp_path / "w.pt")
-    monkeypatch.setattr(loading, "download_pretrained", lambda cfg, **_: str(tmp_path / "w.pt"))
+    monkeypatch.setattr(loading, "fetch_weights", lambda *_: (tmp_path / "w.pt"))
     monkeypatch.setattr(loading, "build_model", build)
     for name, tag in (("ViT-B-16", "openai"), ("ViT-L-14", "openai"), ("ViT-B-32", "laion2b_s34b_b79k")):
         with pytest.raises(InputError, match="enough"):

@@ -11,11 +11,12 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import nn
 
 from core.errors import InputError
 from torch_backend.architecture import check_architecture
+from torch_backend.download import fetch_weights
 from torch_backend.weights import OPENAI_KEYS, find_activation, read_state
 
 EMBEDDED = "embedded"
@@ -74,7 +75,8 @@ def load_clip(name: str, pretrained: str | None = None, quick_gelu: bool | None 
     model = build_model(name, quick_gelu)
     check_architecture(model)
     if tag:
-        path = _download(name, pretrained, tag)
+        with _quiet():
+            path = fetch_weights(name, pretrained, tag)
         state = read_state(path)
     _load_state(model, state, name, path)
     preprocess = getattr(model.visual, "preprocess_cfg", {}) | tag
@@ -98,7 +100,8 @@ def build_model(name: str, quick_gelu: bool) -> nn.Module:
         try:
             return open_clip.create_model(name, load_weights=False, pretrained_text=False, quick_gelu=quick_gelu).eval()
         except (RuntimeError, OSError, ImportError, TypeError) as error:
-            raise InputError(f"open_clip cannot build {name}: {_first_line(error)}") from None
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(f"open_clip cannot build {name}: {reason}") from None
 
 
 def _load_embedded(pretrained: str | None) -> LoadedClip:
@@ -118,17 +121,6 @@ def _load_embedded(pretrained: str | None) -> LoadedClip:
         std=settings.pop("std"),
         preset=settings,
     )
-
-
-def _download(name: str, tag: str, tag_config: dict) -> Path:
-    with _quiet():
-        try:
-            return Path(download_pretrained(tag_config))
-        except Exception as error:  # the hub's client raises many kinds for one cause: the weights cannot be fetched
-            reason = _first_line(error)
-            raise InputError(
-                f"cannot download {name} {tag}: check the network, or give --pretrained a local file ({reason})"
-            ) from None
 
 
 def _local_file(name: str, pretrained: str, tags: list[str]) -> Path:
@@ -197,6 +189,3 @@ def _quiet():  # noqa: ANN202
     finally:
         logging.disable(before)
 
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -24,6 +24,9 @@ METHODS: dict[str, Callable[..., Array]] = {
 }
 
 
+INPUTS = ("text", "external")  # what a recipe may take beside the features
+
+
 def method_options(method: str) -> dict[str, Any]:
     """The options of a method and their published values.
 
@@ -31,8 +34,7 @@ def method_options(method: str) -> dict[str, Any]:
     """
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
-    parameters = inspect.signature(METHODS[method]).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {name: p.default for name, p in _keywords(method).items() if name not in INPUTS}
 
 
 def check_method(method: str, options: dict[str, Any]) -> None:
@@ -44,21 +46,44 @@ def check_method(method: str, options: dict[str, Any]) -> None:
         raise InputError(f"method {method} has no option {', '.join(unknown)}: {offers}")
 
 
-def patch_tokens(ops: Any, features: ClipFeatures, method: str, **options: Any) -> Array:
-    """(B, N, E) patch embeddings, native arrays of `ops`, not normalised."""
+def patch_tokens(
+    ops: Any,
+    features: ClipFeatures,
+    method: str,
+    text: Array | None = None,
+    external: Array | None = None,
+    **options: Any,
+) -> Array:
+    """(B, N, E) patch embeddings, native arrays of `ops`, not normalised; the arguments are `patch_embeddings`'s."""
     check_method(method, options)
+    given = {"text": text, "external": external}
     with ops.no_grad():
-        return METHODS[method](ops, features.to(ops), **options)
+        inputs = {name: ops.asarray(x) for name, x in given.items() if x is not None and name in _keywords(method)}
+        return METHODS[method](ops, features.to(ops), **inputs, **options)
 
 
-def patch_embeddings(features: ClipFeatures, method: str = "naclip", backend: str = "numpy", **options: Any) -> np.ndarray:
+def patch_embeddings(
+    features: ClipFeatures,
+    method: str = "naclip",
+    backend: str = "numpy",
+    text: Array | None = None,
+    external: Array | None = None,
+    **options: Any,
+) -> np.ndarray:
     """The patch embeddings of a method on a backend, in CLIP's shared space.
 
-    features: of B pictures on an h x w grid. options: the method's own, under the papers' names (`method_options`).
+    features: of B pictures on an h x w grid. text: (Q, E) embeddings, external: (B, c, h', w') features of another
+    model, for the methods that read them; the others do not look at them. options: the method's own, under the papers'
+    names (`method_options`).
     Returns (B, h, w, E) NumPy, not normalised; cosines with the text embeddings are the patch logits.
 
     Raises InputError for an unknown method, option or backend, or a backend that is not installed.
     """
     ops = load_backend(backend)
-    tokens = ops.to_numpy(patch_tokens(ops, features, method, **options))
+    tokens = ops.to_numpy(patch_tokens(ops, features, method, text, external, **options))
     return tokens.reshape(tokens.shape[0], *features.grid, tokens.shape[-1])
+
+
+def _keywords(method: str) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(METHODS[method]).parameters
+    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}

@@ -20,7 +20,10 @@ STAR_INNER = 0.47
 
 @dataclass(frozen=True)
 class Item:
-    """One object: its phrase ("red circle"), place (x, y), radius, and looks; lengths over the short side."""
+    """One object: its phrase, place (x, y), radius, and looks; lengths over the short side.
+
+    `tint` is added to the colour's RGB; a phrase of the shape alone ("circle") has `tint` itself as its colour.
+    """
 
     pair: str
     x: float
@@ -187,13 +190,13 @@ def _draw_item(image: np.ndarray, labels: np.ndarray, index: int, item: Item, rn
     cos, sin = np.float32(np.cos(item.angle)), np.float32(np.sin(item.angle))
     u = (x * cos + y * sin) / np.float32(item.radius * item.stretch)
     v = (y * cos - x * sin) / np.float32(item.radius / item.stretch)
-    colour, shape = item.pair.split()
+    *colour, shape = item.pair.split()
     depth = -DISTANCE[shape](u, v) * np.float32(item.radius * short)
     alpha = np.clip(depth + 0.5, 0, 1)[..., None]
     shade = 1 + item.gradient[0] * u + item.gradient[1] * v
     shade = shade + 0.025 * _grain(rng, *shade.shape, short)
     shade = shade * (1 - item.rim * (depth < 0.12 * item.radius * short))
-    base = np.asarray(COLOURS[colour], np.float32) + np.asarray(item.tint, np.float32)
+    base = np.asarray(COLOURS[colour[0]] if colour else 0, np.float32) + np.asarray(item.tint, np.float32)
     region = image[top:bottom, left:right]
     region += alpha * (base * shade[..., None] - region)
     labels[top:bottom, left:right][alpha[..., 0] >= 0.5] = index

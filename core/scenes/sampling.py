@@ -11,12 +11,14 @@ import numpy as np
 
 from core.errors import InputError
 from core.scenes.drawing import Item, Layout, draw
-from core.scenes.vocabulary import BACKGROUNDS, HELD_OUT, PAIRS, SEEN
+from core.scenes.vocabulary import BACKGROUNDS, COLOURS, HELD_OUT, PAIRS, SEEN
 
 TRAINING, BENCHMARK, SINGLE, DISPLAY = range(4)
 """Purposes: the first number of a random stream's seed."""
 
 PLACEMENT_TRIES = 30
+UNNAMED_DISTANCE = 0.35
+"""How far in RGB (0..1) a colour without a name lies at least from every named one."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,17 @@ def scene_rng(purpose: int, seed: int, *more: int) -> np.random.Generator:
     return np.random.default_rng([purpose, seed, *more])
 
 
+def _unnamed_colour(rng: np.random.Generator) -> np.ndarray:
+    """An RGB colour far from all that have a name, such as pink, grey or turquoise."""
+    while True:
+        colour = rng.uniform(0.05, 0.95, 3)
+        if min(np.linalg.norm(colour - named) for named in COLOURS.values()) > UNNAMED_DISTANCE:
+            return colour
+
+
 def _item(rng: np.random.Generator, pair: str, x: float, y: float, radius: float) -> Item:
     turn, slant = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.14)
+    named = " " in pair
     return Item(
         pair=pair,
         x=x,
@@ -49,7 +60,7 @@ def _item(rng: np.random.Generator, pair: str, x: float, y: float, radius: float
         radius=radius,
         angle=rng.uniform(-0.45, 0.45),
         stretch=float(np.exp(rng.uniform(-0.13, 0.13))),
-        tint=tuple(rng.normal(rng.uniform(-0.06, 0.06), 0.05, 3)),
+        tint=tuple(rng.normal(rng.uniform(-0.06, 0.06), 0.05, 3) if named else _unnamed_colour(rng)),
         gradient=(slant * np.cos(turn), slant * np.sin(turn)),
         rim=rng.uniform(0.1, 0.4) * (rng.random() < 0.3),
     )
@@ -62,19 +73,20 @@ def sample_layout(
     radius: tuple[float, float],
     size: tuple[int, int] = (128, 128),
 ) -> Layout:
-    """Place up to `n_objects` distinct pairs with radii drawn from `radius` (over the short side).
+    """Place up to `n_objects` distinct `pairs` with radii drawn from `radius` (over the short side).
 
+    A shape without a colour among the pairs ("circle") is drawn in a colour that has no name.
     Objects may reach over the border by a quarter of their radius and hardly touch each other;
     one for which no place is found is left out (never the first).
     """
     height, width = (side / min(size) for side in size)
     items: list[Item] = []
-    for pair in rng.permutation(pairs)[:n_objects]:
+    for pair in list(dict.fromkeys(rng.permutation(pairs).tolist()))[:n_objects]:
         for _ in range(PLACEMENT_TRIES):
             r = rng.uniform(*radius)
             x, y = (side / 2 + rng.uniform(-1, 1) * max(0.0, side / 2 - 0.75 * r) for side in (width, height))
             if all(np.hypot(x - other.x, y - other.y) > 0.92 * (r + other.radius) for other in items):
-                items.append(_item(rng, str(pair), x, y, r))
+                items.append(_item(rng, pair, x, y, r))
                 break
     scale = float(np.exp(rng.uniform(-0.6, 0.6)))
     return Layout(tuple(items), str(rng.choice(BACKGROUNDS)), scale, int(rng.integers(2**32)))
