@@ -131,12 +131,13 @@ def l2_normalise(x: Array, axis: int = -1) -> Array:
     return x / np.maximum(norm(x, axis=axis, keepdims=True), EPS)
 
 
-def select_device(device: str = "cpu") -> None:
-    """Checks that this backend can compute on "cpu" or "cuda", and has new arrays made there.
+def select_device(device: str | None = None) -> None:
+    """Checks that this backend can compute on "cpu" or "cuda", and has it compute there where that is not the arrays' choice.
 
-    NumPy computes on the CPU whatever the backbone runs on. Raises InputError for another device, or a GPU that is not there.
+    None takes a GPU where one can be used. NumPy computes on the CPU whatever the backbone runs on. Raises InputError for
+    another name, or a GPU that is not there.
     """
-    if device not in ("cpu", "cuda"):
+    if device not in (None, "cpu", "cuda"):
         raise InputError(f"unknown device {device!r}: choose cpu or cuda")
 
 

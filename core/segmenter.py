@@ -72,7 +72,7 @@ class Segmenter:
         _check_settings(window, stride, short_side, logit_scale, prob_thd, area_thd, batch_size)
         backbone = _backbone(model, pretrained, device, quick_gelu)
         self.ops = load_backend(backend)
-        self.ops.select_device(backbone.device.type if device is None else device)
+        self.ops.select_device(device)
         self.backbone = backbone
         self.method, self.backend, self.batch_size = method, backend, batch_size
         self.pamr = method == "naclip" if pamr is None else pamr

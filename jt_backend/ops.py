@@ -7,8 +7,7 @@ import numpy as np
 
 from core.arrays import Array, as_numpy
 from core.ops import EPS
-from jt_backend import jt, kernels
-from jt_backend.runtime import select_device as select_jittor_device
+from jt_backend import jt, kernels, runtime
 
 
 def asarray(x: Array, like: Array | None = None) -> jt.Var:
@@ -134,9 +133,9 @@ def l2_normalise(x: Array, axis: int = -1) -> jt.Var:
     return x / maximum(norm(x, axis=axis, keepdims=True), EPS)
 
 
-def select_device(device: str = "cpu") -> None:
+def select_device(device: str | None = None) -> None:
     """Jittor computes everything of a process on one device."""
-    select_jittor_device(device)
+    runtime.select_device(device or ("cuda" if runtime.gpu_usable() else "cpu"))
 
 
 def no_grad() -> AbstractContextManager:

@@ -110,7 +110,7 @@ def l2_normalise(x: Array, axis: int = -1) -> torch.Tensor:
     return torch.nn.functional.normalize(asarray(x), dim=axis, eps=EPS)
 
 
-def select_device(device: str = "cpu") -> None:
+def select_device(device: str | None = None) -> None:
     """Only checks: a tensor's operations run where it lies."""
     choose_device(device)
 
