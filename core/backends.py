@@ -2,13 +2,15 @@
 
 import importlib
 import inspect
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 
 from core.errors import InputError
+from core.outliers import local_outlier_factor, mean_interpolation
 
 PACKAGES = {"numpy": "core", "torch": "torch_backend", "jittor": "jt_backend"}
 PRIMITIVE_MODULES = ("ops", "layers", "neighbourhood", "attention", "resize", "pamr")
+SHARED = (local_outlier_factor, mean_interpolation)  # written once over the primitives of any backend
 INSTALL = {
     "torch": "pip install torch",
     "jittor": "pip install jittor onednn-cpu-gomp==2021.2.0 onednn-devel-cpu-gomp==2021.2.0",
@@ -25,8 +27,8 @@ def check_backend(name: str) -> None:
 def load_backend(name: str) -> SimpleNamespace:
     """All primitives of the backend "numpy", "torch" or "jittor" as attributes of one namespace, and its `name`.
 
-    The primitives are documented in `core`: `ops`, `layers`, `neighbourhood`, `attention`, `resize`, `pamr`. They take
-    NumPy or native arrays and give native ones.
+    The primitives are documented in `core`: `ops`, `layers`, `neighbourhood`, `attention`, `resize`, `pamr`, and in
+    `outliers` those that are written once over the others. They take NumPy or native arrays and give native ones.
 
     Raises InputError when there is no such backend or its framework is not installed.
     """
@@ -39,7 +41,10 @@ def load_backend(name: str) -> SimpleNamespace:
         if error.name not in ("torch", "jittor"):
             raise
         raise InputError(f"the {name} backend needs {error.name}: {INSTALL[name]}") from None
-    return SimpleNamespace(name=name, **functions)
+    ops = SimpleNamespace(name=name, **functions)
+    for function in SHARED:
+        setattr(ops, function.__name__, partial(function, ops))
+    return ops
 
 
 def public_functions(module: object) -> dict[str, object]:

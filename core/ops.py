@@ -131,6 +131,31 @@ def l2_normalise(x: Array, axis: int = -1) -> Array:
     return x / np.maximum(norm(x, axis=axis, keepdims=True), EPS)
 
 
+def sort(x: Array, axis: int = -1) -> Array:
+    """Entries in ascending order along an axis."""
+    return np.sort(asarray(x), axis=axis)
+
+
+def cumsum(x: Array, axis: int = -1) -> Array:
+    """Running sum along an axis."""
+    return np.cumsum(asarray(x), axis=axis)
+
+
+def quantile(x: Array, q: float) -> Array:
+    """The q-quantile along the last axis, interpolated linearly between its two nearest entries: (..., n) -> (...)."""
+    x = asarray(x)
+    return np.quantile(x, q, axis=-1).astype(x.dtype)
+
+
+def k_smallest(x: Array, k: int) -> tuple[Array, Array]:
+    """The k smallest entries along the last axis, ascending, and their indices: (..., n) -> (..., k) twice."""
+    x = asarray(x)
+    indices = np.argpartition(x, k - 1, axis=-1)[..., :k]
+    values = np.take_along_axis(x, indices, axis=-1)
+    order = np.argsort(values, axis=-1, kind="stable")
+    return np.take_along_axis(values, order, axis=-1), np.take_along_axis(indices, order, axis=-1)
+
+
 def select_device(device: str | None = None) -> None:
     """Checks that this backend can compute on "cpu" or "cuda", and has it compute there where that is not the arrays' choice.
 

@@ -19,13 +19,20 @@ def model_size(height: int, width: int, short_side: int, patch_size: int) -> tup
     return rows * patch_size, columns * patch_size
 
 
-def to_pixels(image: np.ndarray, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (1, 3, h, w) float32: bilinear without antialiasing, rounded to 8 bits, (x - mean) / std.
+def resize_picture(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (h, w, 3) uint8: bilinear without antialiasing, rounded, as OpenCV does for the published ones."""
+    if tuple(size) == image.shape[:2]:
+        return image
+    resized = np.rint(resize_bilinear(image.transpose(2, 0, 1).astype(np.float32), size))
+    return np.ascontiguousarray(resized.astype(np.uint8).transpose(1, 2, 0))
 
-    mean and std are of values in 0..1. The resize is OpenCV's, which the published figures were made with.
-    """
-    channels = np.ascontiguousarray(image.transpose(2, 0, 1))
-    if size != channels.shape[1:]:
-        channels = np.rint(resize_bilinear(channels.astype(np.float32), size))
+
+def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(B, h, w, 3) uint8 RGB -> (B, 3, h, w) float32: (x - mean) / std, with mean and std of values in 0..1."""
     mean, std = (255 * np.asarray(values, dtype=np.float32)[:, None, None] for values in (mean, std))
-    return ((channels.astype(np.float32) - mean) / std)[None]
+    return (np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) - mean) / std
+
+
+def to_pixels(image: np.ndarray, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> (1, 3, h, w) float32: `resize_picture`, then `normalise`."""
+    return normalise(resize_picture(image, size)[None], mean, std)

@@ -14,10 +14,12 @@ from core.arrays import Array
 from core.backends import check_backend, load_backend
 from core.classes import ClassList, parse_classes
 from core.errors import InputError
-from core.methods import check_method, method_options, patch_tokens
+from core.external import self_features
+from core.features import ClipFeatures
+from core.methods import check_method, method_needs, method_options, output_grid, patch_tokens
 from core.pictures import read_picture
 from core.prediction import class_probabilities, label_pixels, patch_logits
-from core.preprocess import model_size, to_pixels
+from core.preprocess import model_size, normalise, resize_picture
 from core.results import Segmentation
 from core.windows import WindowMean, cut_windows, window_boxes
 
@@ -43,7 +45,8 @@ class Segmenter:
     sliding windows; 0 sees the picture whole. short_side: of the picture as the tower sees it. Unless given, these three
     and `logit_scale` are the model's own where it has some, else 1.5 times the model's trained size in windows of that
     size and half of it as stride (336, 224, 112 for ViT-B/16), and 40. prob_thd, area_thd: see `label_pixels`.
-    batch_size: windows at a time; it changes no result.
+    batch_size: windows at a time; it changes no result. external: the vision model that proxyclip and fsa read, NAME or
+    NAME:FILE (`torch_backend.external`), or "self" for the CLIP's own middle layer.
 
     Raises InputError for any setting that cannot work here.
     """
@@ -65,15 +68,19 @@ class Segmenter:
         prob_thd: float = 0.0,
         area_thd: float = 0.0,
         batch_size: int = 8,
+        external: str | None = None,
         **method_options: Any,
     ) -> None:
         check_method(method, method_options)
         check_backend(backend)
+        self.needs = method_needs(method, method_options)
+        self.external = _check_external(method, external, self.needs)
         _check_settings(window, stride, short_side, logit_scale, prob_thd, area_thd, batch_size)
         backbone = _backbone(model, pretrained, device, quick_gelu)
         self.ops = load_backend(backend)
         self.ops.select_device(device)
         self.backbone = backbone
+        self.external_model = _external_model(self.external, backbone)
         self.method, self.backend, self.batch_size = method, backend, batch_size
         self.pamr = method == "naclip" if pamr is None else pamr
         self.prob_thd, self.area_thd = prob_thd, area_thd
@@ -101,8 +108,8 @@ class Segmenter:
     def logits(self, image: np.ndarray, text: np.ndarray) -> Array:
         """Cosine logits (Q, H, W) of phrases at every pixel: image (H, W, 3) uint8, text (Q, E); a native array."""
         size = model_size(*image.shape[:2], self.short_side, self.backbone.patch_size)
-        pixels = to_pixels(image, size, self.backbone.loaded.mean, self.backbone.loaded.std)
-        logits = self._windowed(pixels, text) if self.window else self._whole(pixels, text)
+        seen = resize_picture(image, size)
+        logits = self._windowed(seen, text) if self.window else self._whole(seen[None], text)
         logits = self.ops.resize_bilinear(logits, image.shape[:2])
         if self.pamr:
             guide = self.ops.asarray(np.ascontiguousarray(image.transpose(2, 0, 1)[None]) / np.float32(255), like=logits)
@@ -113,7 +120,8 @@ class Segmenter:
         """Everything that decides the result, ready for JSON."""
         loaded = self.backbone.loaded
         return {
-            "method": self.method, "options": self.options, "backend": self.backend, "device": str(self.backbone.device),
+            "method": self.method, "options": self.options, "external": self.external,
+            "backend": self.backend, "device": str(self.backbone.device),
             "model": loaded.name, "pretrained": None if loaded.pretrained is None else str(loaded.pretrained),
             "weights_sha256": self.backbone.weights_sha256, "activation": loaded.activation,
             "short_side": self.short_side, "window": self.window, "stride": self.stride,
@@ -122,24 +130,33 @@ class Segmenter:
             "templates": list(loaded.templates), "versions": _versions(),
         }  # fmt: skip
 
-    def _whole(self, pixels: np.ndarray, text: np.ndarray) -> Array:
-        return self.ops.resize_bilinear(self._patch_logits(pixels, text), pixels.shape[2:])
+    def features(self, images: np.ndarray) -> ClipFeatures:
+        """What the heads read of pictures or windows (B, h, w, 3) uint8 of the tower's size."""
+        pixels = normalise(images, self.backbone.loaded.mean, self.backbone.loaded.std)
+        return self.backbone.features(pixels, attention="attention" in self.needs)
 
-    def _windowed(self, pixels: np.ndarray, text: np.ndarray) -> Array:
-        height, width = pixels.shape[2:]
+    def _whole(self, images: np.ndarray, text: np.ndarray) -> Array:
+        features = self.features(images)
+        external = self._external_features(images, features)
+        tokens = patch_tokens(self.ops, features, self.method, text, external, **self.options)
+        logits = patch_logits(self.ops, tokens, text, output_grid(features, self.method, external))
+        return self.ops.resize_bilinear(logits, images.shape[1:3])
+
+    def _windowed(self, image: np.ndarray, text: np.ndarray) -> Array:
+        height, width = image.shape[:2]
         boxes = window_boxes(height, width, self.window, self.stride)
         mean = WindowMean(len(text), height, width)
         for first in range(0, len(boxes), self.batch_size):
             batch = boxes[first : first + self.batch_size]
-            logits = self._whole(cut_windows(pixels, batch), text)
+            logits = self._whole(cut_windows(image, batch), text)
             for box, window_logits in zip(batch, self.ops.to_numpy(logits), strict=True):
                 mean.add(box, window_logits)
         return self.ops.asarray(mean.mean()[None], like=logits)
 
-    def _patch_logits(self, pixels: np.ndarray, text: np.ndarray) -> Array:
-        features = self.backbone.features(pixels)
-        tokens = patch_tokens(self.ops, features, self.method, **self.options)
-        return patch_logits(self.ops, tokens, text, features.grid)
+    def _external_features(self, images: np.ndarray, features: ClipFeatures) -> Array | None:
+        if "external" not in self.needs:
+            return None
+        return self_features(self.ops, features) if self.external == "self" else self.external_model.features(images)
 
     def _result(self, image: np.ndarray, logits: Array, parsed: ClassList) -> Segmentation:
         probabilities = class_probabilities(self.ops, logits, parsed.phrase_class, self.logit_scale)
@@ -159,6 +176,22 @@ class Segmenter:
         if self.window and stride is not None and stride > self.window:
             raise InputError(f"the stride must be at most the window ({self.window}), not {stride}")
         self.stride = (stride or self.window // 2) if self.window else 0
+
+
+def _check_external(method: str, external: str | None, needs: set[str]) -> str | None:
+    if "external" in needs and external is None:
+        raise InputError(f"{method} reads another vision model: name it in external, or self for the CLIP's own middle layer")
+    if external is not None and "external" not in needs:
+        raise InputError(f"{method} reads no external model: leave external out, or take proxyclip or fsa")
+    return external
+
+
+def _external_model(external: str | None, backbone: Any) -> Any:
+    if external in (None, "self"):
+        return None
+    from torch_backend.external import load_external
+
+    return load_external(external, backbone.device)
 
 
 def _backbone(model: Any, pretrained: Any, device: str | None, quick_gelu: bool | None) -> Any:

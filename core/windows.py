@@ -28,9 +28,9 @@ def _starts(side: int, crop: int, stride: int) -> list[int]:
     return [max(min(i * stride, side - crop), 0) for i in range(count)]
 
 
-def cut_windows(pixels: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """(1, 3, H, W) -> (n, 3, c, c'), one window a row."""
-    return np.concatenate([pixels[:, :, top:bottom, left:right] for top, left, bottom, right in boxes])
+def cut_windows(image: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """(H, W, 3) -> (n, c, c', 3), one window a row."""
+    return np.stack([image[top:bottom, left:right] for top, left, bottom, right in boxes])
 
 
 class WindowMean:

@@ -21,6 +21,12 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     return jt.nn.softmax(x, dim=axis % x.ndim)
 
 
+def k_smallest(x: jt.Var, k: int) -> tuple[jt.Var, jt.Var]:
+    """The k smallest of each row of x (M, n), ascending, and their indices."""
+    indices, values = jt.argsort(x, dim=1)
+    return values[:, :k], indices[:, :k]
+
+
 def layer_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float) -> jt.Var:
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis."""
     last = (x.ndim - 1,)

@@ -63,6 +63,27 @@ LAYER_NORM = """
     }
 """
 
+K_SMALLEST = """
+    @alias(x, in0)
+    const int64 n = x_shape1, k = out0_shape1;
+    #pragma omp parallel
+    {
+        std::vector<int> order(n);
+        #pragma omp for
+        for (int64 row = 0; row < x_shape0; row++) {
+            const x_type* from = x_p + row * n;
+            for (int64 i = 0; i < n; i++) order[i] = i;
+            auto nearer = [&](int a, int b) { return from[a] < from[b] || (from[a] == from[b] && a < b); };
+            std::nth_element(order.begin(), order.begin() + k - 1, order.end(), nearer);
+            std::sort(order.begin(), order.begin() + k, nearer);
+            for (int64 i = 0; i < k; i++) {
+                out0_p[row * k + i] = from[order[i]];
+                out1_p[row * k + i] = order[i];
+            }
+        }
+    }
+"""
+
 RESIZE_BILINEAR = """
     @alias(x, in0)
     @alias(top, in1)
@@ -204,6 +225,14 @@ def layer_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float) -> jt.Var:
     rows = x.reshape([-1, x.shape[-1]])
     inputs = [rows, weight, bias, constants([eps], x)]
     return jt.code(rows.shape, x.dtype, inputs, cpu_header=HEADER, cpu_src=LAYER_NORM).reshape(x.shape)
+
+
+def k_smallest(x: jt.Var, k: int) -> tuple[jt.Var, jt.Var]:
+    """`formulas.k_smallest` by selection instead of sorting."""
+    if jt.flags.use_cuda:
+        return formulas.k_smallest(x, k)
+    shapes = [[x.shape[0], k]] * 2
+    return tuple(jt.code(shapes, [str(x.dtype), "int32"], [x], cpu_header=HEADER, cpu_src=K_SMALLEST))
 
 
 def resize_bilinear(x: jt.Var, rows: Taps, columns: Taps) -> jt.Var:

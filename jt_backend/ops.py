@@ -133,6 +133,31 @@ def l2_normalise(x: Array, axis: int = -1) -> jt.Var:
     return x / maximum(norm(x, axis=axis, keepdims=True), EPS)
 
 
+def sort(x: Array, axis: int = -1) -> jt.Var:
+    x = asarray(x)
+    return jt.argsort(x, dim=axis % x.ndim)[1]
+
+
+def cumsum(x: Array, axis: int = -1) -> jt.Var:
+    x = asarray(x)
+    return jt.cumsum(x, dim=axis % x.ndim)
+
+
+def quantile(x: Array, q: float) -> jt.Var:
+    """Jittor has none: read off the sorted entries."""
+    x = sort(x)
+    at = q * (x.shape[-1] - 1)
+    low = min(int(at), x.shape[-1] - 1)
+    high = min(low + 1, x.shape[-1] - 1)
+    return x[..., low] + (x[..., high] - x[..., low]) * asarray(at - low, like=x)
+
+
+def k_smallest(x: Array, k: int) -> tuple[jt.Var, jt.Var]:
+    x = asarray(x)
+    values, indices = kernels.k_smallest(x.reshape([-1, x.shape[-1]]), k)
+    return tuple(part.reshape([*x.shape[:-1], k]) for part in (values, indices))
+
+
 def select_device(device: str | None = None) -> None:
     """Jittor computes everything of a process on one device."""
     runtime.select_device(device or ("cuda" if runtime.gpu_usable() else "cpu"))

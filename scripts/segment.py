@@ -14,6 +14,7 @@ from core.classes import ClassList, parse_classes, read_classes_file
 from core.errors import InputError
 from core.files import make_folder
 from core.methods import METHODS, check_method
+from core.methods.parts import OPTIONS as PARTS
 from core.overlay import percentage
 from core.pictures import read_picture
 
@@ -29,7 +30,7 @@ Exit code: 0 when all went well, 2 when the call or any picture was bad.
 """
 # What the command hands on to the Segmenter, which has the defaults.
 SEGMENTER_OPTIONS = ("model", "pretrained", "quick_gelu", "device", "pamr", "window", "stride", "short_side",
-                     "logit_scale", "prob_thd", "area_thd")  # fmt: skip
+                     "logit_scale", "prob_thd", "area_thd", "external")  # fmt: skip
 OUTPUT_ENDINGS = ("_overlay.png", "_labels.png", "_scores.npz", ".json")
 
 
@@ -65,8 +66,10 @@ def make_parser() -> argparse.ArgumentParser:
     model.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where it can be used")
 
     method = parser.add_argument_group("method")
-    method.add_argument("--method", choices=METHODS, default="naclip", metavar="NAME",
-                        help="%(choices)s (default: %(default)s)")  # fmt: skip
+    method.add_argument("--method", default="naclip", metavar="NAME",
+                        help=f"{', '.join(METHODS)}; or BASE+PART of {', '.join(PARTS)} (default: %(default)s)")  # fmt: skip
+    method.add_argument("--external", metavar="NAME[:FILE]",
+                        help="vision model that proxyclip and fsa read; self: the CLIP's own middle layer")  # fmt: skip
     method.add_argument("--option", action="append", default=[], type=name_and_value, metavar="NAME=VALUE",
                         help="an option of the method, such as gaussian_std=5; may be repeated")  # fmt: skip
     add_switch(method, "--pamr", "refine the edges by PAMR, or not (default: as the method was published)")

@@ -54,9 +54,9 @@ CONFIG: dict[str, Any] = {
         "templates": ["{}", "a {}", "the {}"],
         "short_side": 128,
         "window": 0,
-        "gaussian_std": 1.0,
+        "gaussian_std": 1.5,
         "logit_scale": 40.0,
-        "pamr_dilations": [1, 2],
+        "pamr_dilations": [4, 8],
         "pamr_iterations": 10,
     },
 }  # fmt: skip
@@ -66,12 +66,18 @@ STAGES = (
     parts.Stage(32, 1200, 128, 1.5e-3, 1e-3, (1.0,), (0.27, 0.47), reuse=8),
     parts.Stage(64, 427, 128, 1e-3, 3e-4, (0.3, 0.4, 0.3), (0.15, 0.45), patch_weight=0.5, decay_steps=1400),
     parts.Stage(
-        64, 1200, 128, 8.5e-4, 2e-4, (0.4, 0.4, 0.2), (0.18, 0.5), (0.16, 0.34), patch_weight=0.5, keys=True, warm_up=1
+        64, 477, 128, 8.5e-4, 2e-4, (0.4, 0.4, 0.2), (0.18, 0.5), (0.16, 0.34),
+        patch_weight=0.5, keys=True, warm_up=1, decay_steps=1200,
     ),
     parts.Stage(
-        128, 400, 64, 4e-4, 1e-5, (0.3, 0.25, 0.25, 0.2), (0.15, 0.43), (0.13, 0.28), patch_weight=0.5, keys=True
+        64, 1100, 64, 6.8e-4, 3e-4, (0.5, 0.3, 0.2), (0.2, 0.6), (0.16, 0.36),
+        patch_weight=0.5, keys=True, warm_up=1, unnamed=3,
     ),
-)
+    parts.Stage(
+        128, 800, 32, 3e-4, 1e-5, (0.4, 0.2, 0.2, 0.2), (0.15, 0.43), (0.13, 0.28),
+        patch_weight=0.5, keys=True, unnamed=3,
+    ),
+)  # fmt: skip
 QUICK = (
     parts.Stage(32, 30, 64, 1.5e-3, 1e-3, (0.5, 0.5), (0.3, 0.45), patch_weight=0.5, keys=True, warm_up=5, pool=512),
 )

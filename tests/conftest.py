@@ -69,4 +69,4 @@ def golden_backbone(golden):
 def golden_features(golden, golden_backbone) -> ClipFeatures:
     from golden.golden_inputs import normalise, picture
 
-    return golden_backbone.features(normalise(picture(224, 224, int(golden["seed"]) + 1)))
+    return golden_backbone.features(normalise(picture(224, 224, int(golden["seed"]) + 1)), attention=True)

@@ -4,9 +4,9 @@ import naive
 import numpy as np
 import pytest
 from compare import assert_close
-from towers import random_features
+from towers import random_features, random_inputs
 
-from core import METHODS, ClipFeatures, InputError, patch_embeddings
+from core import METHODS, ClipFeatures, InputError, method_options, patch_embeddings
 
 VARIANTS = [
     ("vanilla", {}), ("maskclip", {}), ("sclip", {}), ("clearclip", {}), ("naclip", {}),
@@ -14,17 +14,35 @@ VARIANTS = [
     ("naclip", {"attn_strategy": "kk"}), ("naclip", {"attn_strategy": "csa", "arch": "vanilla"}),
     ("naclip", {"attn_strategy": "vanilla", "arch": "vanilla"}), ("naclip", {"attn_strategy": "nonly", "arch": "vanilla"}),
 ]  # fmt: skip
+CALIBRATED = [
+    ("scclip", {}), ("scclip", {"self_attention": "qk"}), ("scclip", {"lof_variant": "breunig", "beta": 0.1}),
+    ("sfp", {}), ("sfp", {"detector": "L2", "n_outliers": 3}), ("sfp", {"detector": "LOF"}), ("sfp", {"attention": "notes"}),
+    ("sfp", {"beta": -0.2, "n_outliers": 2}), ("proxyclip", {}), ("proxyclip", {"beta": 0.5, "gamma": 1.0}),
+    ("fsa", {}), ("fsa", {"isolate": False}), ("fsa", {"prune": False, "sharpness": 2.3}), ("fsa", {"ensemble": False}),
+]  # fmt: skip
+COMPOSED = [
+    ("scclip+neighbourhood+fsa", {"gaussian_std": 2.0}), ("naclip+repair+fsa", {}), ("maskclip+fsa", {}), ("sclip+fsa", {}),
+    ("clearclip+neighbourhood", {}), ("sfp+fsa+neighbourhood", {}), ("proxyclip+fsa", {}), ("vanilla+repair", {}),
+]  # fmt: skip
+
+
+def few_neighbours(method):
+    """Options for a small grid: among all N - 1 neighbours the two points furthest apart tie, and rounding decides."""
+    return {"n_neighbors": 4} if "n_neighbors" in method_options(method) else {}
+
+
 PUBLISHED = {
     "vanilla": ("vanilla", "vanilla"), "maskclip": ("identity", "reduced"), "sclip": ("csa", "vanilla"),
     "clearclip": ("qq", "reduced"), "naclip": ("naclip", "reduced"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["vanilla", "sclip", "naclip"])
+@pytest.mark.parametrize("method", ["vanilla", "sclip", "naclip", "scclip", "sfp_SOM", "proxyclip", "fsa"])
 def test_golden(ops, golden, golden_features, method):
-    tokens = patch_embeddings(golden_features, method=method, backend=ops.name)
-    assert tokens.shape == (1, 14, 14, 64)
-    assert_close(tokens.reshape(1, 196, 64), golden[f"{method}_224"], "head")
+    inputs = {"text": golden["text"], "external": golden["external"]}
+    tokens = patch_embeddings(golden_features, method=method.split("_")[0], backend=ops.name, **inputs)
+    assert tokens.shape == (1, 28, 28, 64) if method in ("proxyclip", "fsa") else (1, 14, 14, 64)
+    assert_close(tokens.reshape(1, -1, 64), golden[f"{method}_224"], "feedback" if method == "fsa" else "head")
 
 
 @pytest.mark.parametrize(("method", "options"), VARIANTS)
@@ -39,31 +57,99 @@ def test_against_loops(ops, rng, method, options):
     assert_close(actual.reshape(expected.shape), expected)
 
 
-@pytest.mark.parametrize(("method", "options"), VARIANTS)
+@pytest.mark.parametrize(("method", "options"), VARIANTS + CALIBRATED + COMPOSED)
 def test_backends_agree(mirror, dtype, rng, method, options):
-    features = random_features(rng, dtype=dtype)
-    expected = patch_embeddings(features, method=method, backend="numpy", **options)
-    assert_close(patch_embeddings(features, method=method, backend=mirror.name, **options), expected)
+    features, inputs = random_features(rng, dtype=dtype), random_inputs(rng, dtype=dtype)
+    options = few_neighbours(method) | options
+    expected = patch_embeddings(features, method=method, backend="numpy", **inputs, **options)
+    kind = "head" if dtype == "float32" and (method, options) not in VARIANTS else None
+    assert_close(patch_embeddings(features, method=method, backend=mirror.name, **inputs, **options), expected, kind)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", [*METHODS, "scclip+neighbourhood+fsa", "naclip+repair"])
 def test_a_batch_is_a_loop(ops, rng, method):
-    features = random_features(rng, batch=3, dtype="float64")
-    whole = patch_embeddings(features, method=method, backend=ops.name)
+    features, inputs = random_features(rng, batch=3, dtype="float64"), random_inputs(rng, 3, dtype="float64") | few_neighbours(method)
+    whole = patch_embeddings(features, method=method, backend=ops.name, **inputs)
     for i in range(3):
-        alone = ClipFeatures([x[i : i + 1] for x in features.hidden], features.weights, features.grid)
-        assert_close(patch_embeddings(alone, method=method, backend=ops.name), whole[i : i + 1])
+        one = slice(i, i + 1)
+        alone = ClipFeatures([x[one] for x in features.hidden], features.weights, features.grid, features.attention[one])
+        given = inputs | {"external": inputs["external"][one]}
+        assert_close(patch_embeddings(alone, method=method, backend=ops.name, **given), whole[one])
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", [*METHODS, "scclip+neighbourhood+fsa", "naclip+repair"])
 @pytest.mark.parametrize("grid", [(3, 5), (1, 4), (6, 2)])
 def test_transposing_the_grid_transposes_the_answer(ops, rng, method, grid):
-    features = random_features(rng, grid=grid, dtype="float64")
+    features, inputs = random_features(rng, grid=grid, dtype="float64"), random_inputs(rng, dtype="float64")
+    inputs |= few_neighbours(method)
     h, w = grid
     order = np.concatenate([[0], 1 + np.arange(h * w).reshape(h, w).T.ravel()])
-    turned = ClipFeatures([x[:, order] for x in features.hidden], features.weights, (w, h))
-    expected = patch_embeddings(features, method=method, backend=ops.name).transpose(0, 2, 1, 3)
-    assert_close(patch_embeddings(turned, method=method, backend=ops.name), expected)
+    hidden, attention = [x[:, order] for x in features.hidden], features.attention[:, :, order][..., order]
+    turned = ClipFeatures(hidden, features.weights, (w, h), attention)
+    turned_inputs = inputs | {"external": inputs["external"].swapaxes(-1, -2)}
+    expected = patch_embeddings(features, method=method, backend=ops.name, **inputs).transpose(0, 2, 1, 3)
+    assert_close(patch_embeddings(turned, method=method, backend=ops.name, **turned_inputs), expected)
+
+
+@pytest.mark.parametrize("method", ["fsa", "scclip+fsa", "naclip+fsa", "sfp+fsa"])
+def test_the_order_of_classes_does_not_matter(ops, rng, method):
+    features, inputs = random_features(rng, dtype="float64"), random_inputs(rng, dtype="float64")
+    expected = patch_embeddings(features, method, ops.name, **inputs)
+    turned = inputs | {"text": inputs["text"][::-1]}
+    assert_close(patch_embeddings(features, method, ops.name, **turned), expected)
+
+
+@pytest.mark.parametrize(("method", "base"), [("fsa", "proxyclip"), ("scclip+fsa", "scclip"), ("maskclip+fsa", "maskclip")])
+def test_feedback_with_everything_off_is_its_base(ops, rng, method, base):
+    features, inputs = random_features(rng, dtype="float64"), random_inputs(rng, dtype="float64")
+    off = patch_embeddings(features, method, ops.name, **inputs, isolate=False, prune=False, ensemble=False)
+    assert_close(off, patch_embeddings(features, base, ops.name, **inputs))
+
+
+def test_fsa_is_proxyclip_with_feedback(ops, rng):
+    features, inputs = random_features(rng, dtype="float64"), random_inputs(rng, dtype="float64")
+    composed = patch_embeddings(features, "proxyclip+fsa", ops.name, **inputs)
+    assert_close(patch_embeddings(features, "fsa", ops.name, **inputs), composed)
+    assert np.abs(composed - patch_embeddings(features, "proxyclip", ops.name, **inputs)).max() > 1e-3
+
+
+@pytest.mark.parametrize(("method", "says"), [
+    ("naclip+neighbourhood", "already"), ("maskclip+neighbourhood", "no attention"), ("fsa+fsa", "already"),
+    ("proxyclip+neighbourhood", "another model"), ("vanilla+fsa", "look alike"), ("scclip+repair", "already"),
+    ("scclip+fsa+fsa", "twice"), ("scclip+blur", "neighbourhood, repair, fsa"), ("+fsa", "choose one of"),
+])  # fmt: skip
+def test_impossible_compositions_are_refused_with_the_reason(rng, method, says):
+    with pytest.raises(InputError, match=says):
+        patch_embeddings(random_features(rng), method, **random_inputs(rng))
+
+
+def test_what_a_method_lacks_is_told(rng):
+    features, inputs = random_features(rng), random_inputs(rng)
+    blind = ClipFeatures(features.hidden, features.weights, features.grid)
+    shallow = ClipFeatures(features.hidden[:4], features.weights, features.grid, features.attention)
+    for call, says in [
+        (lambda: patch_embeddings(features, "proxyclip"), "external"),
+        (lambda: patch_embeddings(features, "fsa", external=inputs["external"]), "text"),
+        (lambda: patch_embeddings(features, "scclip+fsa"), "text"),
+        (lambda: patch_embeddings(blind, "sfp"), "attention=True"),
+        (lambda: patch_embeddings(shallow, "scclip"), "layer"),
+        (lambda: patch_embeddings(features, "proxyclip", external=inputs["external"][:1]), "2 pictures"),
+        (lambda: patch_embeddings(features, "sfp", detector="DOM"), "SOM, L2, LOF"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            call()
+
+
+def test_identical_tokens_are_no_trouble(ops, rng):
+    """A blank picture: no outliers, no NaN, and all patches alike, by every method."""
+    features, inputs = random_features(rng, batch=1), random_inputs(rng, batch=1)
+    hidden = [np.repeat(x[:, :1], x.shape[1], axis=1) for x in features.hidden]
+    blank = ClipFeatures(hidden, features.weights, features.grid, features.attention)
+    inputs["external"] = np.ones_like(inputs["external"])
+    for method in METHODS:
+        out = patch_embeddings(blank, method, ops.name, **inputs)
+        assert np.isfinite(out).all(), method
+        assert np.abs(out - out[:, :1, :1]).max() < 1e-4, method
 
 
 def test_the_published_recipes_are_naclip_s_options(rng):
@@ -77,7 +163,8 @@ def test_wrong_options_are_told(rng):
     features = random_features(rng)
     for method, options in [
         ("naclip", {"sigma": 3}), ("vanilla", {"gaussian_std": 3}), ("naclip", {"attn_strategy": "gauss"}),
-        ("naclip", {"arch": "half"}), ("naclip", {"gaussian_std": 0}), ("nacl", {}),
+        ("naclip", {"arch": "half"}), ("naclip", {"gaussian_std": 0}), ("nacl", {}), ("scclip", {"self_attention": "vv"}),
+        ("scclip", {"n_neighbors": 0}), ("scclip", {"lof_variant": "lof"}), ("scclip", {"gaussian_std": 3.0}),
     ]:  # fmt: skip
         with pytest.raises(InputError):
             patch_embeddings(features, method, **options)
@@ -124,4 +211,4 @@ def test_only_the_hidden_states_that_are_read_are_converted(rng):
 
     converted = features.to(Counting)
     assert converted.hidden[-1] is features.hidden[-1]
-    assert [id(x) in seen for x in features.hidden] == [False, False, False, False, True]
+    assert [id(x) in seen for x in features.hidden] == [False] * 4 + [True]

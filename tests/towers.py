@@ -20,8 +20,8 @@ def seeded_clip(seed, image_size=224, layers=12, quick_gelu=True, **vision):
     return model
 
 
-def random_features(rng, batch=2, grid=(3, 5), width=16, n_heads=2, embed=8, layers=4, dtype="float32", activation="gelu"):
-    """A `ClipFeatures` of random numbers, in NumPy."""
+def random_features(rng, batch=2, grid=(3, 5), width=16, n_heads=2, embed=8, layers=12, dtype="float32", activation="gelu"):
+    """A `ClipFeatures` of random numbers, in NumPy, with the last but one block's attention."""
     shapes = {
         "ln_1.weight": (width,), "ln_1.bias": (width,), "attn.in_proj_weight": (3 * width, width),
         "attn.in_proj_bias": (3 * width,), "attn.out_proj.weight": (width, width), "attn.out_proj.bias": (width,),
@@ -33,4 +33,14 @@ def random_features(rng, batch=2, grid=(3, 5), width=16, n_heads=2, embed=8, lay
     weights = {name: (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(dtype) for name, shape in shapes.items()}
     n = 1 + grid[0] * grid[1]
     hidden = [rng.standard_normal((batch, n, width)).astype(dtype) for _ in range(layers - 1)]
-    return ClipFeatures(hidden, HeadWeights(weights, n_heads, activation), grid)
+    attention = np.exp(rng.standard_normal((batch, n_heads, n, n)))
+    attention = (attention / attention.sum(-1, keepdims=True)).astype(dtype)
+    return ClipFeatures(hidden, HeadWeights(weights, n_heads, activation), grid, attention)
+
+
+def random_inputs(rng, batch=2, embed=8, dtype="float32", places=(4, 3)):
+    """Text embeddings (5, E) and external features (B, 6, h', w'), as keyword arguments."""
+    return {
+        "text": rng.standard_normal((5, embed)).astype(dtype),
+        "external": rng.standard_normal((batch, 6, *places)).astype(dtype),
+    }

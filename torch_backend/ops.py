@@ -110,6 +110,22 @@ def l2_normalise(x: Array, axis: int = -1) -> torch.Tensor:
     return torch.nn.functional.normalize(asarray(x), dim=axis, eps=EPS)
 
 
+def sort(x: Array, axis: int = -1) -> torch.Tensor:
+    return torch.sort(asarray(x), dim=axis).values
+
+
+def cumsum(x: Array, axis: int = -1) -> torch.Tensor:
+    return torch.cumsum(asarray(x), dim=axis)
+
+
+def quantile(x: Array, q: float) -> torch.Tensor:
+    return torch.quantile(asarray(x), q, dim=-1)
+
+
+def k_smallest(x: Array, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return tuple(torch.topk(asarray(x), k, dim=-1, largest=False))
+
+
 def select_device(device: str | None = None) -> None:
     """Only checks: a tensor's operations run where it lies."""
     choose_device(device)

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from core.arrays import Array
+from core.errors import InputError
 from core.features import ClipFeatures, HeadWeights
+from core.feedback import feed_back
+from core.methods.parts import Parts
 
 
 def qkv(ops: Any, weights: HeadWeights, x: Array) -> tuple[Array, Array, Array]:
@@ -27,6 +32,31 @@ def attend(ops: Any, weights: HeadWeights, attention: Array | None, v: Array) ->
     return ops.linear(ops.merge_heads(mixed), weights["attn.out_proj.weight"], weights["attn.out_proj.bias"])
 
 
+def attend_with_parts(
+    ops: Any, weights: HeadWeights, attention: Array | None, v: Array, parts: Parts, text: Array | None
+) -> Array:
+    """`attend` over the patches, with feedback after the attention has been corrected by its prediction for `text` (Q, E).
+
+    Raises InputError when there is feedback and no text.
+    """
+    parts.note(attention=attention)
+    if parts.feedback is None:
+        return attend(ops, weights, attention, v)
+    if text is None:
+        raise InputError("fsa feeds the prediction back: it needs the text embeddings")
+    phrases = ops.l2_normalise(ops.asarray(text, like=v))
+
+    def class_logits(mixed: Array) -> Array:
+        tokens = embed(ops, weights, attend(ops, weights, None, mixed))
+        return ops.matmul(ops.l2_normalise(tokens), ops.swap_last(phrases))
+
+    if attention is None:
+        attention = ops.asarray(np.eye(v.shape[2])[None, None], like=v)
+    if parts.seen is not None:
+        parts.note(before_feedback=attend(ops, weights, attention, v))
+    return attend(ops, weights, None, feed_back(ops, attention, v, class_logits, parts.feedback, parts.note))
+
+
 def full_block(ops: Any, weights: HeadWeights, x: Array, attended: Array) -> Array:
     """The block as CLIP has it: x + attended, then + mlp(ln_2(.)). All (B, M, D)."""
     x = x + attended
@@ -40,3 +70,9 @@ def embed(ops: Any, weights: HeadWeights, tokens: Array) -> Array:
     """ln_post(tokens) @ proj: (B, M, D) -> (B, M, E), CLIP's shared space."""
     tokens = ops.layer_norm(tokens, weights["ln_post.weight"], weights["ln_post.bias"], weights.eps)
     return ops.matmul(tokens, weights["proj"])
+
+
+def check_choice(option: str, value: str, offered: tuple[str, ...]) -> None:
+    """Raises InputError when an option's value is not one of those offered."""
+    if value not in offered:
+        raise InputError(f"{option} must be one of {', '.join(offered)}, not {value!r}")

@@ -14,55 +14,77 @@ Every recipe takes `ops`, a backend's primitives, and `ClipFeatures` of that bac
 from typing import Any
 
 from core.arrays import Array
-from core.errors import InputError
 from core.features import ClipFeatures
-from core.methods.blocks import attend, embed, full_block, head_scale, qkv
+from core.methods.blocks import attend, attend_with_parts, check_choice, embed, full_block, head_scale, qkv
+from core.methods.parts import NO_PARTS, Parts
+from core.methods.repair import last_input
 
 ATTENTION_STRATEGIES = ("naclip", "nonly", "kk", "qq", "csa", "vanilla", "identity")
 BLOCKS = ("reduced", "vanilla")
 
 
-def vanilla(ops: Any, features: ClipFeatures) -> Array:
+def vanilla(ops: Any, features: ClipFeatures, *, parts: Parts = NO_PARTS) -> Array:
     """CLIP's own last block, read out at the patches."""
-    return last_block(ops, features, "vanilla", arch="vanilla")
+    return last_block(ops, features, "vanilla", "vanilla", parts=parts)
 
 
-def maskclip(ops: Any, features: ClipFeatures) -> Array:
+def maskclip(ops: Any, features: ClipFeatures, *, text: Array | None = None, parts: Parts = NO_PARTS) -> Array:
     """Each patch keeps its own value: no attention at all."""
-    return last_block(ops, features, "identity", arch="reduced")
+    return last_block(ops, features, "identity", "reduced", parts=parts, text=text)
 
 
-def sclip(ops: Any, features: ClipFeatures) -> Array:
+def sclip(ops: Any, features: ClipFeatures, *, text: Array | None = None, parts: Parts = NO_PARTS) -> Array:
     """Correlative self-attention: queries with queries plus keys with keys, the sum of both."""
-    return last_block(ops, features, "csa", arch="vanilla")
+    return last_block(ops, features, "csa", "vanilla", parts=parts, text=text)
 
 
-def clearclip(ops: Any, features: ClipFeatures) -> Array:
+def clearclip(ops: Any, features: ClipFeatures, *, text: Array | None = None, parts: Parts = NO_PARTS) -> Array:
     """Queries with queries, without residual and MLP."""
-    return last_block(ops, features, "qq", arch="reduced")
+    return last_block(ops, features, "qq", "reduced", parts=parts, text=text)
 
 
 def naclip(
-    ops: Any, features: ClipFeatures, *, arch: str = "reduced", attn_strategy: str = "naclip", gaussian_std: float = 5.0
+    ops: Any,
+    features: ClipFeatures,
+    *,
+    arch: str = "reduced",
+    attn_strategy: str = "naclip",
+    gaussian_std: float = 5.0,
+    text: Array | None = None,
+    parts: Parts = NO_PARTS,
 ) -> Array:
     """Keys with keys plus a Gaussian neighbourhood of `gaussian_std` patches.
 
     arch: "reduced" or "vanilla". attn_strategy, the paper's: "naclip", "nonly" (the neighbourhood alone), "kk", "csa" (as
     sclip) or "vanilla"; also "qq" and "identity", the other methods' of this family.
     """
-    return last_block(ops, features, attn_strategy, arch, gaussian_std)
+    return last_block(ops, features, attn_strategy, arch, gaussian_std, parts, text)
 
 
-def last_block(ops: Any, features: ClipFeatures, attn_strategy: str, arch: str, gaussian_std: float = 5.0) -> Array:
+def last_block(
+    ops: Any,
+    features: ClipFeatures,
+    attn_strategy: str,
+    arch: str,
+    gaussian_std: float = 5.0,
+    parts: Parts = NO_PARTS,
+    text: Array | None = None,
+) -> Array:
     """Patch embeddings (B, N, E) from the last block with another attention, and all or part of the block.
 
+    Feedback works on the attention between patches, without the class token, and on the reduced block.
     Raises InputError for an unknown `attn_strategy` or `arch`.
     """
-    _check("attn_strategy", attn_strategy, ATTENTION_STRATEGIES)
-    _check("arch", arch, BLOCKS)
-    weights, x = features.weights, features.hidden[-1]
+    check_choice("attn_strategy", attn_strategy, ATTENTION_STRATEGIES)
+    check_choice("arch", arch, BLOCKS)
+    weights, x = features.weights, last_input(ops, features, parts)
     q, k, v = qkv(ops, weights, x)
-    attention = similarity(ops, features, attn_strategy, q, k, gaussian_std)
+    std = gaussian_std if attn_strategy in ("naclip", "nonly") else parts.neighbourhood
+    attention = similarity(ops, features, attn_strategy, q, k, std)
+    if parts.feedback is not None:
+        patches = None if attention is None else between_patches(ops, attention)
+        return embed(ops, weights, attend_with_parts(ops, weights, patches, v[:, :, 1:], parts, text))
+    parts.note(attention=None if attention is None else attention[:, :, 1:, 1:])
     tokens = attend(ops, weights, attention, v)
     if arch == "vanilla":
         tokens = full_block(ops, weights, x, tokens)
@@ -70,24 +92,23 @@ def last_block(ops: Any, features: ClipFeatures, attn_strategy: str, arch: str, 
 
 
 def similarity(
-    ops: Any, features: ClipFeatures, attn_strategy: str, q: Array, k: Array, gaussian_std: float
+    ops: Any, features: ClipFeatures, attn_strategy: str, q: Array, k: Array, gaussian_std: float | None
 ) -> Array | None:
-    """Attention weights over class token and patches, (B, H or 1, 1 + N, 1 + N); None stands for the identity."""
-    s = head_scale(features)
+    """Attention weights over class token and patches, (B, H or 1, 1 + N, 1 + N); None stands for the identity.
+
+    gaussian_std: of the neighbourhood added to the logits, None for none.
+    """
     if attn_strategy == "identity":
         return None
-    if attn_strategy == "vanilla":
-        return ops.attention_weights(q, k, s)
-    if attn_strategy == "qq":
-        return ops.attention_weights(q, q, s)
-    if attn_strategy == "kk":
-        return ops.attention_weights(k, k, s)
+    s, omega = head_scale(features), None
+    if gaussian_std is not None:
+        omega = ops.asarray(ops.neighbourhood_addition(*features.grid, gaussian_std, dtype="float64"), like=k)
+    if attn_strategy == "nonly":
+        return neighbourhood_only(ops, q, k, s, omega)
     if attn_strategy == "csa":
-        return ops.attention_weights(q, q, s) + ops.attention_weights(k, k, s)
-    omega = ops.asarray(ops.neighbourhood_addition(*features.grid, gaussian_std, dtype="float64"), like=k)
-    if attn_strategy == "naclip":
-        return ops.attention_weights(k, k, s, addition=omega)
-    return neighbourhood_only(ops, q, k, s, omega)
+        return ops.attention_weights(q, q, s, omega) + ops.attention_weights(k, k, s, omega)
+    a, b = {"vanilla": (q, k), "qq": (q, q), "kk": (k, k), "naclip": (k, k)}[attn_strategy]
+    return ops.attention_weights(a, b, s, omega)
 
 
 def neighbourhood_only(ops: Any, q: Array, k: Array, s: float, omega: Array) -> Array:
@@ -102,6 +123,7 @@ def neighbourhood_only(ops: Any, q: Array, k: Array, s: float, omega: Array) -> 
     return ops.softmax(omega[None, None] * sharpness, axis=-1)
 
 
-def _check(option: str, value: str, offered: tuple[str, ...]) -> None:
-    if value not in offered:
-        raise InputError(f"{option} must be one of {', '.join(offered)}, not {value!r}")
+def between_patches(ops: Any, attention: Array) -> Array:
+    """The attention without the class token's row and column, its rows summing to 1 again: (B, H, N, N)."""
+    attention = attention[:, :, 1:, 1:]
+    return attention / ops.sum(attention, axis=-1, keepdims=True)

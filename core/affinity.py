@@ -1,0 +1,47 @@
+"""Which patches belong together by content, and what is done with that: aggregation and attention.
+
+Written once over a backend's primitives `ops`. S is a similarity (B, N, N) of patches, P patches (B, N, D).
+"""
+
+from typing import Any
+
+from core.arrays import Array
+
+AGGREGATION_EPS = 1e-6
+EXCLUDED = -1e30  # as good as minus infinity, which Jittor's kernels are not compiled for
+
+
+def cosine_similarity(ops: Any, patches: Array) -> Array:
+    """Cosine of every patch with every patch: (B, N, D) -> (B, N, N)."""
+    unit = ops.l2_normalise(patches)
+    return ops.matmul(unit, ops.swap_last(unit))
+
+
+def keep_similar(ops: Any, similarity: Array, beta: float) -> Array:
+    """S where it is at least `beta`, else 0. SC-CLIP, section 3.3, beta 0.4."""
+    similarity = ops.asarray(similarity)
+    return ops.where(similarity >= ops.asarray(beta, like=similarity), similarity, 0.0)
+
+
+def aggregate(ops: Any, patches: Array, similarity: Array) -> Array:
+    r"""Every patch becomes the mean of all, weighted by S: $S P / (\sum_j S_{ij} + 10^{-6})$."""
+    total = ops.sum(similarity, axis=-1, keepdims=True)
+    return ops.matmul(similarity, patches) / (total + ops.asarray(AGGREGATION_EPS, like=total))
+
+
+def contrast_attention(ops: Any, similarity: Array, gamma: float = 3.0, beta: float = 1.0) -> Array:
+    r"""Softmax of $\gamma (S - \beta \bar S)$ over what is not negative in it; $\bar S$ is the mean of one image's S.
+
+    (B, N, N) -> (B, 1, N, N), the same for all heads. ProxyCLIP (Lan et al., ECCV 2024, section 3.3) with beta 1.2, SC-CLIP
+    with beta 1. A row that is negative throughout keeps its largest entries.
+    """
+    similarity = ops.asarray(similarity)
+    mean = ops.mean(similarity, axis=(1, 2), keepdims=True)
+    logits = (similarity - mean * ops.asarray(beta, like=mean)) * ops.asarray(gamma, like=mean)
+    floor = ops.minimum(ops.max(logits, axis=-1, keepdims=True), 0.0)
+    return softmax_over(ops, logits, logits >= floor)[:, None]
+
+
+def softmax_over(ops: Any, logits: Array, kept: Array) -> Array:
+    """Softmax along the last axis over the entries that are kept; the others weigh 0. Every row must keep one."""
+    return ops.softmax(ops.where(kept, logits, EXCLUDED), axis=-1)

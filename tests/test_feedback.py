@@ -1,0 +1,98 @@
+"""FSA's steps against loops."""
+
+import math
+
+import numpy as np
+from compare import assert_close
+
+import core.feedback
+from core.affinity import aggregate, contrast_attention, cosine_similarity, keep_similar
+from core.feedback import Feedback, confident_links, corrected_attention, feed_back, kl_divergence
+
+
+def distribution(rng, *shape):
+    p = rng.exponential(size=shape)
+    return p / p.sum(-1, keepdims=True)
+
+
+def test_kl_against_loops(ops, rng):
+    p, q = distribution(rng, 1, 4, 6), distribution(rng, 1, 5, 6)
+    expected = np.array([[sum(a * (math.log(a + 1e-10) - math.log(b + 1e-10)) for a, b in zip(x, y, strict=True))
+                          for y in q[0]] for x in p[0]])  # fmt: skip
+    assert_close(kl_divergence(ops, ops.asarray(p), ops.asarray(q)), np.maximum(expected, 0)[None])
+
+
+def naive_links(row, mass):
+    order = sorted(range(len(row)), key=lambda j: -row[j])
+    e = [math.exp(row[j] - max(row)) for j in order]
+    kept, held = {order[0]}, 0.0
+    for j, x in zip(order, e, strict=True):
+        held += x / sum(e)
+        if held <= mass:
+            kept.add(j)
+    return [j in kept for j in range(len(row))]
+
+
+def test_pruning_against_loops(ops, rng):
+    similarity = rng.uniform(0, 1, (2, 5, 9))
+    similarity[0, 0] = [9, 0, 0, 0, 0, 0, 0, 0, 0]
+    for mass in (0.0, 0.1, 0.45, 0.99):
+        kept = ops.to_numpy(confident_links(ops, ops.asarray(similarity), mass))
+        expected = [[naive_links(list(row), mass) for row in image] for image in similarity]
+        assert kept.tolist() == expected
+
+
+def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
+    p = ops.asarray(distribution(rng, 2, 11, 5))
+    whole = ops.to_numpy(corrected_attention(ops, p, Feedback()))
+    monkeypatch.setattr(core.feedback, "CHUNK_ENTRIES", 50)
+    assert_close(corrected_attention(ops, p, Feedback()), whole)
+
+
+def test_corrected_attention_sums_to_one_and_favours_like_predictions(ops):
+    p = np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]])
+    attention = ops.to_numpy(corrected_attention(ops, ops.asarray(p), Feedback(prune=False)))[0, 0]
+    np.testing.assert_allclose(attention.sum(-1), 1)
+    assert attention[0, 1] > attention[0, 2]
+    np.testing.assert_allclose(attention[0, 1], attention[0, 0])
+
+
+def test_the_ensemble_against_matrices(ops, rng):
+    attention = distribution(rng, 1, 2, 4, 4)
+    values = rng.standard_normal((1, 2, 4, 3))
+    text = rng.standard_normal((5, 6))
+
+    def logits(mixed):
+        return ops.matmul(ops.merge_heads(mixed), ops.asarray(text.T))
+
+    noted = {}
+    out = ops.to_numpy(feed_back(ops, ops.asarray(attention), ops.asarray(values), logits, Feedback(), noted.update))
+    new = ops.to_numpy(noted["corrected_attention"])
+    expected = (new @ attention + attention @ new + new) @ values / 3
+    assert_close(out, expected)
+
+
+def test_content_attention_against_loops(ops, rng):
+    patches = rng.standard_normal((2, 6, 4))
+    similarity = ops.to_numpy(cosine_similarity(ops, ops.asarray(patches)))
+    attention = ops.to_numpy(contrast_attention(ops, ops.asarray(similarity), gamma=3.0, beta=1.2))
+    for b in range(2):
+        mean = np.mean([[patches[b, i] @ patches[b, j] / np.linalg.norm(patches[b, i]) / np.linalg.norm(patches[b, j])
+                         for i in range(6)] for j in range(6)])  # fmt: skip
+        for i in range(6):
+            logits = [3 * (similarity[b, i, j] - 1.2 * mean) for j in range(6)]
+            e = [math.exp(x) if x >= 0 else 0.0 for x in logits]
+            np.testing.assert_allclose(attention[b, 0, i], np.array(e) / sum(e), rtol=1e-9)
+
+
+def test_aggregation_by_hand(ops):
+    similarity = ops.asarray(np.array([[[1.0, 0.5], [0.3, 1.0]]]))
+    kept = keep_similar(ops, similarity, 0.4)
+    out = ops.to_numpy(aggregate(ops, ops.asarray(np.array([[[1.0], [4.0]]])), kept))
+    np.testing.assert_allclose(out[0, :, 0], [3 / 1.500001, 4 / 1.000001])
+
+
+def test_a_row_without_a_link_above_the_mean_keeps_its_best(ops):
+    """All alike: with beta 1.2 everything is below the mean, where a careless softmax gives NaN."""
+    attention = ops.to_numpy(contrast_attention(ops, ops.asarray(np.ones((1, 3, 3))), beta=1.2))
+    np.testing.assert_allclose(attention, 1 / 3)
