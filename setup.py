@@ -21,6 +21,7 @@ setup(
         "jittor>=1.3.11,<1.4",  # the release whose start-up jt_backend.runtime knows
         "torch>=2.4",  # the CLIP backbone; weights_only loading that refuses what it does not know
         "open_clip_torch>=3.0",  # the CLIP models; 3.0 keeps apart the activation of a name and of its weights
+        "timm>=1.0.20",  # open_clip's own need; ProxyCLIP's and FSA's external models, DINOv3 among them
         "safetensors>=0.4",  # the embedded model's weights
         "pillow>=10.1",  # legends in its own font at any size, has_transparency_data
         "tqdm>=4.60",  # progress on a terminal

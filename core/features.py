@@ -4,6 +4,7 @@ Heads are compared without weights, a GPU or open_clip: the record is saved, loa
 """
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,13 +63,15 @@ class ClipFeatures:
     """One pass of a batch of B pictures through a CLIP image tower of L blocks, up to its last block.
 
     hidden: x[0], ..., x[L-2], each (B, 1 + N, D), class token first, patches row by row. grid: (h, w) with N = h w.
-    attention: weights of block L-2, (B, H, 1 + N, 1 + N), where they were asked for.
+    attention: weights of block L-2, (B, H, 1 + N, 1 + N), where they were asked for. source: which picture it was and how
+    it was shown (`core.saved_features`), where that is known.
     """
 
     hidden: Sequence[Array]
     weights: HeadWeights
     grid: tuple[int, int]
     attention: Array | None = None
+    source: Mapping[str, str | int] | None = None
 
     def __post_init__(self) -> None:
         """Raises InputError when the hidden states do not fit the grid."""
@@ -84,6 +87,11 @@ class ClipFeatures:
         hidden = self.hidden if isinstance(self.hidden, _Lazy) else _Lazy(self.hidden)
         return replace(self, hidden=hidden.converted(ops.asarray), weights=self.weights.to(ops), attention=attention)
 
+    def pictures(self, first: int, end: int) -> "ClipFeatures":
+        """The record of pictures `first` to `end`, `end` excluded, of the batch."""
+        attention = None if self.attention is None else self.attention[first:end]
+        return replace(self, hidden=[x[first:end] for x in self.hidden], attention=attention)
+
     def save(self, path: str | Path) -> None:
         """Writes the record as an uncompressed .npz."""
         arrays = {f"hidden.{i}": as_numpy(x) for i, x in enumerate(self.hidden)}
@@ -91,7 +99,8 @@ class ClipFeatures:
         if self.attention is not None:
             arrays["attention"] = as_numpy(self.attention)
         facts = {"format": FORMAT, "grid": list(self.grid), "n_heads": self.weights.n_heads,
-                 "activation": self.weights.activation, "eps": self.weights.eps}  # fmt: skip
+                 "activation": self.weights.activation, "eps": self.weights.eps,
+                 "source": None if self.source is None else dict(self.source)}  # fmt: skip
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, facts=json.dumps(facts), **arrays)
 
@@ -107,10 +116,12 @@ class ClipFeatures:
             weights = {k.removeprefix("weights."): x for k, x in arrays.items() if k.startswith("weights.")}
             hidden = [arrays[f"hidden.{i}"] for i in range(sum(k.startswith("hidden.") for k in arrays))]
             head = HeadWeights(weights, facts["n_heads"], facts["activation"], facts["eps"])
-            return cls(hidden, head, tuple(facts["grid"]), arrays.get("attention"))
+            rows, columns = facts["grid"]
+            source = dict(facts["source"]) if facts.get("source") else None
+            return cls(hidden, head, (rows, columns), arrays.get("attention"), source)
         except FileNotFoundError:
             raise InputError(f"no features file {path}") from None
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, EOFError, zipfile.BadZipFile, ValueError, TypeError, LookupError) as error:
             raise InputError(f"{path} is not a features file that this version saved: {error}") from None
 
 

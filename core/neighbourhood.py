@@ -3,7 +3,9 @@
 Hajimiri, Ben Ayed and Dolz, "Pay Attention to Your Neighbours", WACV 2025, section 3.2.
 """
 
+import sys
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 
@@ -16,7 +18,7 @@ def gaussian_window(h: int, w: int, std: float, dtype: str = "float32") -> Array
 
     $g_{ij} = \exp(-((i - \frac{h-1}{2})^2 + (j - \frac{w-1}{2})^2) / (2\,\mathrm{std}^2))$, `std` in patches.
 
-    Raises InputError when `std` is not above 0 or a side is below 1.
+    Raises InputError when `std` is not a finite number above 0 or a side is below 1.
     """
     _check(h, w, std)
     rows = _gaussian(np.arange(h) - (h - 1) / 2, std)
@@ -31,7 +33,7 @@ def neighbourhood_addition(h: int, w: int, std: float, class_token: bool = True,
     first, are zero. It is the Kronecker product of two one-dimensional Gaussians, so no convolution is needed. NumPy's is
     read-only: it is computed once for a grid.
 
-    Raises InputError when `std` is not above 0 or a side is below 1.
+    Raises InputError when `std` is not a finite number above 0 or a side is below 1.
     """
     _check(h, w, std)
     return _addition(h, w, float(std), class_token, dtype)
@@ -50,11 +52,12 @@ def _addition(h: int, w: int, std: float, class_token: bool, dtype: str) -> np.n
 
 
 def _gaussian(distance: np.ndarray, std: float) -> np.ndarray:
-    return np.exp(-np.square(distance) / (2 * std**2))
+    with np.errstate(over="ignore"):  # a tiny std: the square overflows to infinity, and the weight is 0, as it should be
+        return np.exp(-np.square(distance / std) / 2)
 
 
 def _check(h: int, w: int, std: float) -> None:
     if h < 1 or w < 1:
         raise InputError(f"a grid has at least one row and one column, not {h} x {w}")
-    if not std > 0:
-        raise InputError(f"gaussian_std must be above 0, not {std}")
+    if isinstance(std, bool) or not isinstance(std, Real) or not 0 < std <= sys.float_info.max:
+        raise InputError(f"gaussian_std must be a finite number above 0, not {std!r}")

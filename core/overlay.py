@@ -20,18 +20,27 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, legend: list[tuple[int, 
     image: (H, W, 3) uint8 RGB; labels: (H, W) integers; legend: (class index, name, share), in the order to show.
     alpha: weight of the class colours, 0..1. Pictures under 480 pixels are enlarged by a whole factor.
     """
+    colours = class_colours(int(labels.max()) + 1)
+    factor = enlargement(*labels.shape)
+    return with_legend(coloured(image, labels, colours, alpha, factor), legend, colours)
+
+
+def enlargement(height: int, width: int) -> int:
+    """The whole factor by which a picture under 480 pixels is enlarged."""
+    return max(1, round(_SMALL_SIDE / max(height, width)))
+
+
+def coloured(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float, factor: int) -> "Image.Image":
+    """The picture (H, W, 3) with the colours (C, 3) of its labels (H, W) blended in, enlarged, with white contours."""
     from PIL import Image
 
-    colours = class_colours(int(labels.max()) + 1)
     picture = Image.fromarray(image)
     # A picture's own colours would pass for class colours, so it turns to grey as those come in.
     faded = Image.blend(picture, picture.convert("L").convert("RGB"), alpha)
     blend = np.array(Image.blend(faded, Image.fromarray(colours[labels]), alpha))
-
-    factor = max(1, round(_SMALL_SIDE / max(labels.shape)))
     labels, blend = (array.repeat(factor, axis=0).repeat(factor, axis=1) for array in (labels, blend))
     blend[contours(labels, thickness=max(1, round(max(labels.shape) / 800)))] = 255
-    return _with_legend(Image.fromarray(blend), legend, colours)
+    return Image.fromarray(blend)
 
 
 def contours(labels: np.ndarray, thickness: int = 1) -> np.ndarray:
@@ -43,7 +52,7 @@ def contours(labels: np.ndarray, thickness: int = 1) -> np.ndarray:
     return edge
 
 
-def _with_legend(picture: "Image.Image", legend: list[tuple[int, str, float]], colours: np.ndarray) -> "Image.Image":
+def with_legend(picture: "Image.Image", legend: list[tuple[int, str, float]], colours: np.ndarray) -> "Image.Image":
     """The picture on a white sheet with the legend, in columns, beside it, or under it when it is wide."""
     from PIL import Image, ImageDraw, ImageFont
 

@@ -21,11 +21,13 @@ def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int]
     r"""Refines `mask` (B, C, h, w) along the edges of `image` (B, K, H, W); -> (B, C, H, W).
 
     The mask is resized to the picture (bilinear, align_corners); then `num_iter` times
-    $m_p \leftarrow \sum_n a_{p,n}\, m_{p+n}$ with `pamr_affinity`'s a. Linear in the mask, class by class.
+    $m_p \leftarrow \sum_n a_{p,n}\, m_{p+n}$ with `pamr_affinity`'s a. Linear in the mask, class by class. The picture may
+    be of any range, 8-bit included; it is taken in the mask's dtype.
 
     Raises InputError for dilations that are empty or below 1, or batches that differ.
     """
-    image, mask = ops.asarray(image), ops.asarray(mask)
+    mask = ops.asarray(mask)
+    image = ops.asarray(image, like=mask)
     check_pamr(image.shape, mask.shape, num_iter, dilations)
     affinity = pamr_affinity(image, dilations)
     mask = resize_bilinear(mask, image.shape[-2:], align_corners=True)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +78,18 @@ class Segmentation:
         picture.putpalette(class_colours(len(self.classes)).tobytes())
         return picture
 
-    def save(self, folder: str | os.PathLike, stem: str, scores: bool = False, configuration: dict | None = None) -> list[Path]:
+    def save(
+        self,
+        folder: str | os.PathLike,
+        stem: str,
+        scores: bool = False,
+        configuration: dict | None = None,
+        more: Mapping[str, Callable[[Path], object]] | None = None,
+    ) -> list[Path]:
         """Write `STEM_overlay.png`, `STEM_labels.png`, `STEM.json`, with `scores` `STEM_scores.npz`; give the paths.
 
         folder: made when missing. configuration: anything JSON can hold, kept in the JSON file beside the classes,
-        their shares and the names of the other files.
+        their shares and the names of the other files. more: further files `STEM_KEY`, each written by its value.
 
         All files are written in full under temporary names and then put in place, the JSON file last: if anything
         fails before that, the folder is as it was. Raises OSError when writing fails, InputError for a bad stem.
@@ -94,6 +101,8 @@ class Segmentation:
         paths = {kind: folder / f"{stem}_{kind}" for kind in ("overlay.png", "labels.png", "scores.npz")}
         if not scores:
             del paths["scores.npz"]
+        more = more or {}
+        paths |= {kind: folder / f"{stem}_{kind}" for kind in more}
         record = {
             "classes": list(self.classes),
             "shares": self.shares(),
@@ -109,6 +118,8 @@ class Segmentation:
             self.label_image().save(temporary["labels.png"])
             if scores:
                 np.savez(temporary["scores.npz"], scores=self.scores, classes=np.array(self.classes))
+            for kind, write in more.items():
+                write(temporary[kind])
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
             temporary_report.write_bytes((text + "\n").encode("utf-8", errors="backslashreplace"))
         return [*paths.values(), report]

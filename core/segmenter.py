@@ -21,6 +21,7 @@ from core.pictures import read_picture
 from core.prediction import class_probabilities, label_pixels, patch_logits
 from core.preprocess import model_size, normalise, resize_picture
 from core.results import Segmentation
+from core.saved_features import fitting
 from core.windows import WindowMean, cut_windows, window_boxes
 
 if TYPE_CHECKING:
@@ -91,25 +92,33 @@ class Segmenter:
         self.pamr_iterations = int(preset.get("pamr_iterations", PAMR_ITERATIONS))
         self.options = _method_settings(method, preset, method_options)
 
-    def __call__(self, picture: "str | Path | Image.Image | np.ndarray", classes: Sequence[str]) -> Segmentation:
+    def __call__(
+        self,
+        picture: "str | Path | Image.Image | np.ndarray",
+        classes: Sequence[str],
+        features: ClipFeatures | None = None,
+    ) -> Segmentation:
         """The labels and class probabilities of one picture.
 
         picture: a path, a PIL image or (H, W, 3) uint8 RGB. classes: one string a class, synonyms joined by commas.
+        features: of this picture from an earlier pass (`core.saved_features.picture_features`), so that the tower rests.
 
-        Raises InputError for a picture that cannot be read, or classes that are empty, doubled or unknown to the model.
+        Raises InputError for a picture that cannot be read, classes that are empty, doubled or unknown to the model, or
+        features that are not this model's of this picture, seen as here.
         """
         parsed = parse_classes(classes)
         image = read_picture(picture)
         text = self.backbone.text_embeddings(list(parsed.phrases))
         with self.ops.no_grad():
-            logits = self.logits(image, text)
-            return self._result(image, logits, parsed)
+            logits = self.logits(image, text, features)
+            return self.result(image, logits, parsed)
 
-    def logits(self, image: np.ndarray, text: np.ndarray) -> Array:
+    def logits(self, image: np.ndarray, text: np.ndarray, features: ClipFeatures | None = None) -> Array:
         """Cosine logits (Q, H, W) of phrases at every pixel: image (H, W, 3) uint8, text (Q, E); a native array."""
-        size = model_size(*image.shape[:2], self.short_side, self.backbone.patch_size)
-        seen = resize_picture(image, size)
-        logits = self._windowed(seen, text) if self.window else self._whole(seen[None], text)
+        if features is not None:
+            features = fitting(features, self, image)
+        seen = self.resized(image)
+        logits = self._windowed(seen, text, features) if self.window else self.whole_logits(seen[None], text, features)
         logits = self.ops.resize_bilinear(logits, image.shape[:2])
         if self.pamr:
             guide = self.ops.asarray(np.ascontiguousarray(image.transpose(2, 0, 1)[None]) / np.float32(255), like=logits)
@@ -130,25 +139,46 @@ class Segmenter:
             "templates": list(loaded.templates), "versions": _versions(),
         }  # fmt: skip
 
-    def features(self, images: np.ndarray) -> ClipFeatures:
-        """What the heads read of pictures or windows (B, h, w, 3) uint8 of the tower's size."""
-        pixels = normalise(images, self.backbone.loaded.mean, self.backbone.loaded.std)
-        return self.backbone.features(pixels, attention="attention" in self.needs)
+    def resized(self, image: np.ndarray) -> np.ndarray:
+        """A picture (H, W, 3) uint8 in the size in which the tower, or its windows, see it."""
+        return resize_picture(image, model_size(*image.shape[:2], self.short_side, self.backbone.patch_size))
 
-    def _whole(self, images: np.ndarray, text: np.ndarray) -> Array:
-        features = self.features(images)
+    def features(self, images: np.ndarray, attention: bool | None = None) -> ClipFeatures:
+        """What the heads read of pictures or windows (B, h, w, 3) uint8 of the tower's size.
+
+        attention: with block L-2's attention; None for where the method reads it.
+        """
+        pixels = normalise(images, self.backbone.loaded.mean, self.backbone.loaded.std)
+        return self.backbone.features(pixels, attention="attention" in self.needs if attention is None else attention)
+
+    def whole_logits(
+        self,
+        images: np.ndarray,
+        text: np.ndarray,
+        features: ClipFeatures | None = None,
+        seen: dict[str, Array] | None = None,
+    ) -> Array:
+        """Cosine logits (B, Q, h, w) of pictures or windows (B, h, w, 3) uint8, each in one pass; a native array.
+
+        seen: filled with what the method saw (`core.methods.parts`), and with its "grid", (rows, columns).
+        """
+        features = self.features(images) if features is None else features
         external = self._external_features(images, features)
-        tokens = patch_tokens(self.ops, features, self.method, text, external, **self.options)
-        logits = patch_logits(self.ops, tokens, text, output_grid(features, self.method, external))
+        tokens = patch_tokens(self.ops, features, self.method, text, external, seen, **self.options)
+        grid = output_grid(features, self.method, external)
+        if seen is not None:
+            seen["grid"] = grid
+        logits = patch_logits(self.ops, tokens, text, grid)
         return self.ops.resize_bilinear(logits, images.shape[1:3])
 
-    def _windowed(self, image: np.ndarray, text: np.ndarray) -> Array:
+    def _windowed(self, image: np.ndarray, text: np.ndarray, features: ClipFeatures | None = None) -> Array:
         height, width = image.shape[:2]
         boxes = window_boxes(height, width, self.window, self.stride)
         mean = WindowMean(len(text), height, width)
         for first in range(0, len(boxes), self.batch_size):
             batch = boxes[first : first + self.batch_size]
-            logits = self._whole(cut_windows(image, batch), text)
+            given = None if features is None else features.pictures(first, first + len(batch))
+            logits = self.whole_logits(cut_windows(image, batch), text, given)
             for box, window_logits in zip(batch, self.ops.to_numpy(logits), strict=True):
                 mean.add(box, window_logits)
         return self.ops.asarray(mean.mean()[None], like=logits)
@@ -158,7 +188,8 @@ class Segmenter:
             return None
         return self_features(self.ops, features) if self.external == "self" else self.external_model.features(images)
 
-    def _result(self, image: np.ndarray, logits: Array, parsed: ClassList) -> Segmentation:
+    def result(self, image: np.ndarray, logits: Array, parsed: ClassList) -> Segmentation:
+        """Labels and probabilities from the picture (H, W, 3) and its logits (Q, H, W)."""
         probabilities = class_probabilities(self.ops, logits, parsed.phrase_class, self.logit_scale)
         labels = label_pixels(self.ops, probabilities, self.prob_thd, self.area_thd)
         scores = np.asarray(self.ops.to_numpy(probabilities), dtype=np.float32)
@@ -202,6 +233,8 @@ def _backbone(model: Any, pretrained: Any, device: str | None, quick_gelu: bool 
             raise
         raise InputError("the CLIP backbone needs PyTorch and open_clip: pip install torch open_clip_torch") from None
     if isinstance(model, ClipBackbone):
+        if pretrained is not None or quick_gelu is not None:
+            raise InputError("a ClipBackbone has its weights and its activation: leave pretrained and quick_gelu out")
         return model
     pretrained = None if pretrained is None else str(pretrained)
     return ClipBackbone(model, pretrained, device=device, quick_gelu=quick_gelu)

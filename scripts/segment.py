@@ -12,11 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.backends import PACKAGES
 from core.classes import ClassList, parse_classes, read_classes_file
 from core.errors import InputError
+from core.explain import check_place, explain
+from core.features import ClipFeatures
 from core.files import make_folder
 from core.methods import METHODS, check_method
 from core.methods.parts import OPTIONS as PARTS
 from core.overlay import percentage
 from core.pictures import read_picture
+from core.saved_features import picture_features
 
 DESCRIPTION = "Label every pixel of pictures with one of the classes that you name."
 EXAMPLES = """\
@@ -25,13 +28,17 @@ examples:
   python scripts/segment.py *.jpg --classes cat "sofa,couch" wall --model ViT-B-16 --pretrained openai --out labelled
   python scripts/segment.py cat.jpg --classes-file voc21.txt --method sclip --backend torch --window 224 --stride 112
 
-For each picture STEM_overlay.png, STEM_labels.png and STEM.json (with --scores also STEM_scores.npz) are written.
+For each picture STEM_overlay.png, STEM_labels.png and STEM.json are written; with --scores STEM_scores.npz; with --explain
+STEM_attention.png and, where the method has them, STEM_outliers.png, STEM_repair.png and STEM_feedback.png, all of one pass
+over the whole picture without windows or PAMR; with --save-features STEM_features.npz, what the tower made of the picture's
+windows.
 Exit code: 0 when all went well, 2 when the call or any picture was bad.
 """
 # What the command hands on to the Segmenter, which has the defaults.
 SEGMENTER_OPTIONS = ("model", "pretrained", "quick_gelu", "device", "pamr", "window", "stride", "short_side",
                      "logit_scale", "prob_thd", "area_thd", "external")  # fmt: skip
-OUTPUT_ENDINGS = ("_overlay.png", "_labels.png", "_scores.npz", ".json")
+OUTPUT_ENDINGS = ("_overlay.png", "_labels.png", "_scores.npz", "_attention.png", "_outliers.png", "_repair.png",
+                  "_feedback.png", "_features.npz", ".json")  # fmt: skip
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -83,6 +90,13 @@ def make_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--out", default="out", metavar="DIR", help="folder for the results (default: %(default)s)")
     output.add_argument("--scores", action="store_true", help="save the probabilities too")
+    output.add_argument("--explain", action="store_true",
+                        help="draw what the method saw: outliers, attention, repair, feedback")  # fmt: skip
+    output.add_argument("--explain-at", type=place, metavar="ROW,COLUMN",
+                        help="pixel whose patch's attention is drawn (default: deep in the largest object)")  # fmt: skip
+    kept = output.add_mutually_exclusive_group()
+    kept.add_argument("--save-features", action="store_true", help="save the tower's features, for any method and classes")
+    kept.add_argument("--features", metavar="FILE", help="use saved features of the one PICTURE in place of the tower")
     return parser
 
 
@@ -96,6 +110,15 @@ def whole_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def place(text: str) -> tuple[int, int]:
+    """`40,120` -> (40, 120), a row and a column."""
+    row, _, column = text.partition(",")
+    try:
+        return whole_number(row.strip()), whole_number(column.strip())
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form ROW,COLUMN, such as 40,120") from None
 
 
 def name_and_value(text: str) -> tuple[str, Any]:
@@ -119,6 +142,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.pictures:
         parser.error("name at least one PICTURE, before --classes, which takes all words after it")
+    if arguments.explain_at and not arguments.explain:
+        parser.error("--explain-at says what --explain draws: give --explain too")
+    if arguments.features and len(arguments.pictures) > 1:
+        parser.error("--features are of one picture: name one PICTURE")
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot write must not end the run.
         stream.reconfigure(errors="backslashreplace", line_buffering=True)
@@ -137,6 +164,7 @@ def segment_all(arguments: argparse.Namespace) -> int:
     classes = read_classes_file(arguments.classes_file) if arguments.classes_file else arguments.classes
     phrases = list(check_classes(classes).phrases)
     check_method(arguments.method, dict(arguments.option))
+    features = ClipFeatures.load(arguments.features) if arguments.features else None
     folder = make_folder(arguments.out)
     stems = choose_stems(arguments.pictures, folder)
 
@@ -153,9 +181,19 @@ def segment_all(arguments: argparse.Namespace) -> int:
         if segmenter is None:  # only now: there is something to segment, and loading takes a while
             segmenter = make_segmenter(arguments, phrases)
         try:
-            result = segmenter(image, classes)
+            check_place(arguments.explain_at, image)
+            more: dict[str, Callable[[Path], object]] = {}
+            if arguments.save_features:
+                features = picture_features(segmenter, image)
+                more["features.npz"] = features.save
+            result = segmenter(image, classes) if features is None else segmenter(image, classes, features)
+            if arguments.explain:
+                drawings = explain(segmenter, image, classes, arguments.explain_at)
+                more |= {f"{name}.png": drawing.save for name, drawing in drawings.items()}
             configuration = {"picture": picture, **segmenter.configuration()}
-            paths = save(result, folder, stem, arguments.scores, configuration)
+            if arguments.features:
+                configuration["features"] = arguments.features
+            paths = save(result, folder, stem, arguments.scores, configuration, more)
         except (InputError, MemoryError) as error:
             reason = "not enough memory for it; make it smaller" if isinstance(error, MemoryError) else error
             say(f"error: {picture}: {reason}", file=sys.stderr)
@@ -222,10 +260,17 @@ def make_segmenter(arguments: argparse.Namespace, phrases: list[str]) -> Any:
     return segmenter
 
 
-def save(result: Any, folder: Path, stem: str, scores: bool, configuration: dict[str, Any]) -> list[Path]:
+def save(
+    result: Any,
+    folder: Path,
+    stem: str,
+    scores: bool,
+    configuration: dict[str, Any],
+    more: dict[str, Callable[[Path], object]],
+) -> list[Path]:
     """`result.save`, with what the system says against it as an InputError."""
     try:
-        return result.save(folder, stem, scores=scores, configuration=configuration)
+        return result.save(folder, stem, scores=scores, configuration=configuration, more=more)
     except OSError as error:
         raise InputError(f"its results cannot be written to {folder}: {error.strerror or error}") from None
 

@@ -74,8 +74,12 @@ STAGES = (
         patch_weight=0.5, keys=True, warm_up=1, unnamed=3,
     ),
     parts.Stage(
-        128, 800, 32, 3e-4, 1e-5, (0.4, 0.2, 0.2, 0.2), (0.15, 0.43), (0.13, 0.28),
-        patch_weight=0.5, keys=True, unnamed=3,
+        128, 262, 32, 3e-4, 1e-5, (0.4, 0.2, 0.2, 0.2), (0.15, 0.43), (0.13, 0.28),
+        patch_weight=0.5, keys=True, unnamed=3, decay_steps=800,
+    ),
+    parts.Stage(
+        128, 300, 32, 2.3e-4, 1e-5, (0.4, 0.2, 0.2, 0.2), (0.15, 0.43), (0.13, 0.28),
+        patch_weight=0.5, keys=True, warm_up=1, unnamed=3, pool=2048,
     ),
 )  # fmt: skip
 QUICK = (

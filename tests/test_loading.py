@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import zipfile
 
 import open_clip
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 import torch_backend.download as download
 import torch_backend.loading as loading
-from core import InputError
+from core import InputError, Segmenter
 from torch_backend import ClipBackbone
 from torch_backend.torchscript import is_torchscript, read_torchscript
 from torch_backend.weights import find_activation, read_state
@@ -123,6 +124,59 @@ def test_a_file_that_would_run_code_is_not_opened(tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
+def archive(path, **entries):
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in entries.items():
+            file.writestr(f"x/{name}.pkl", content)
+
+
+def test_damaged_and_odd_files_are_told(tmp_path, state):
+    torch.save({1: torch.zeros(2), 2: 3}, tmp_path / "numbered.pt")
+    torch.save(state | {"visual.transformer.resblocks.0.mlp.c_fc.weight": [1, 2]}, tmp_path / "lists.pt")
+    torch.save(state | {"logit_scale": torch.zeros(3)}, tmp_path / "scales.pt")
+    torch.save(state | {"logit_scale": 3.0}, tmp_path / "number.pt")
+    archive(tmp_path / "empty.pt", constants=b"")
+    archive(tmp_path / "list.pt", constants=b"", data=b"\x80\x02]q\x00.")
+    archive(tmp_path / "call.pt", constants=b"", data=b"ctorch._utils\n_rebuild_tensor_v2\n(I1\nI2\ntR.")
+    for name in ("numbered", "lists", "scales", "number", "empty", "list", "call"):
+        with pytest.raises(InputError, match=name) as error:
+            ClipBackbone("tiny-16", str(tmp_path / f"{name}.pt"), device="cpu")
+        assert "\n" not in str(error.value)
+
+
+def test_entries_that_are_no_tensors_are_left_out(tmp_path, state):
+    torch.save(state | {"epoch": 3}, tmp_path / "w.pt")
+    assert torch.equal(ClipBackbone("tiny-16", str(tmp_path / "w.pt"), device="cpu").visual.proj, state["visual.proj"])
+
+
+def test_settings_that_would_not_be_looked_at_are_refused(state):
+    model = loading.build_model("tiny-16", False)
+    backbone = ClipBackbone(model, device="cpu")
+    for options in ({"quick_gelu": True}, {"pretrained": "openai"}):
+        with pytest.raises(InputError, match="leave"):
+            ClipBackbone(model, device="cpu", **options)
+        with pytest.raises(InputError, match="leave"):
+            Segmenter(backend="numpy", model=backbone, **options)
+    with pytest.raises(InputError, match="leave"):
+        ClipBackbone("embedded", device="cpu", quick_gelu=False)
+
+
+def test_a_tag_without_its_model_is_told():
+    with pytest.raises(InputError, match="--model"):
+        ClipBackbone("embedded", "openai", device="cpu")
+
+
+def test_a_tokenizer_that_cannot_be_had_is_told_before_the_download(monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError("No module named 'transformers'")
+
+    monkeypatch.setattr(open_clip, "get_tokenizer", absent)
+    monkeypatch.setattr(loading, "get_pretrained_cfg", lambda *_: {"hf_hub": "x/y/"})
+    monkeypatch.setattr(loading, "fetch_weights", lambda *_: pytest.fail("weights were fetched"))
+    with pytest.raises(InputError, match="transformers"):
+        loading.load_clip("tiny-16", "some_tag")
+
+
 def test_files_that_hold_no_such_weights_are_told(tmp_path, state):
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "empty.safetensors").write_bytes(b"")
@@ -138,6 +192,7 @@ def test_files_that_hold_no_such_weights_are_told(tmp_path, state):
 def test_names_and_tags_that_do_not_exist_are_told():
     for name, pretrained, says in [
         ("ViT-B-17", "openai", "ViT-B-16"), ("ViT-B-16", None, "openai"), ("ViT-B-16", "opanai", "openai"),
+        ("tiny-16", None, "has no tag"), ("tiny-16", "openai", "its tags: none"),
     ]:  # fmt: skip
         with pytest.raises(InputError, match=says) as error:
             ClipBackbone(name, pretrained, device="cpu")

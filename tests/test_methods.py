@@ -61,6 +61,8 @@ def test_against_loops(ops, rng, method, options):
 def test_backends_agree(mirror, dtype, rng, method, options):
     features, inputs = random_features(rng, dtype=dtype), random_inputs(rng, dtype=dtype)
     options = few_neighbours(method) | options
+    if "fsa" in method and dtype == "float32":
+        options["prune"] = False  # on so small a grid a link at the boundary, kept or not, is more than rounding
     expected = patch_embeddings(features, method=method, backend="numpy", **inputs, **options)
     kind = "head" if dtype == "float32" and (method, options) not in VARIANTS else None
     assert_close(patch_embeddings(features, method=method, backend=mirror.name, **inputs, **options), expected, kind)
@@ -68,7 +70,8 @@ def test_backends_agree(mirror, dtype, rng, method, options):
 
 @pytest.mark.parametrize("method", [*METHODS, "scclip+neighbourhood+fsa", "naclip+repair"])
 def test_a_batch_is_a_loop(ops, rng, method):
-    features, inputs = random_features(rng, batch=3, dtype="float64"), random_inputs(rng, 3, dtype="float64") | few_neighbours(method)
+    features, inputs = random_features(rng, batch=3, dtype="float64"), random_inputs(rng, 3, dtype="float64")
+    inputs |= few_neighbours(method)
     whole = patch_embeddings(features, method=method, backend=ops.name, **inputs)
     for i in range(3):
         one = slice(i, i + 1)

@@ -24,7 +24,8 @@ class ClipBackbone:
 
     model: an open_clip model in hand, or a name such as "ViT-B-16", or "embedded". pretrained: an open_clip tag such as
     "openai", or a local file (safetensors, or .pt read with weights_only). quick_gelu: overrides what the weights are
-    found to need. device: "cpu", "cuda", or None for a GPU where one can be used.
+    found to need; it and pretrained go with a name, not with a model in hand. device: "cpu", "cuda", or None for a GPU where
+    one can be used.
 
     Raises InputError when the architecture cannot serve the heads, the weights cannot be had, or the device is not there.
     """
@@ -40,6 +41,8 @@ class ClipBackbone:
         self.device = choose_device(device)
         if isinstance(model, str):
             loaded = load_clip(model, pretrained, quick_gelu)
+        elif pretrained is not None or quick_gelu is not None:
+            raise InputError("a model in hand has its weights and its activation: leave pretrained and quick_gelu out")
         else:
             loaded = LoadedClip(model, name=type(model).__name__)
         check_architecture(loaded.model)

@@ -1,7 +1,7 @@
-"""Fetching the weights of an open_clip tag: from the hub's cache, or over the network."""
+"""Fetching weights, of an open_clip tag or another model: from the hub's cache, or over the network."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,22 @@ def fetch_weights(name: str, tag: str, tag_config: dict[str, Any]) -> Path:
 
     Raises InputError when it is neither in the cache nor can be downloaded.
     """
+    return from_hub(f"{name} {tag}", lambda: Path(download_pretrained(tag_config)), "give --pretrained a local file")
+
+
+def from_hub(what: str, download: Callable[[], Path], advice: str) -> Path:
+    """The file that `download` gives by the hub's client, which is kept to its cache when there is no network.
+
+    advice: what to do where `what` cannot be had. Raises InputError when it is neither in the cache nor can be downloaded.
+    """
     reachable = hub_reachable()
     try:
         with _offline_unless(reachable):
-            return Path(download_pretrained(tag_config))
+            return download()
     except Exception as error:  # the hub's client raises many kinds for one cause: the weights cannot be had
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         cause = f"({reason})" if reachable else "(there is no network, and they are not in the cache)"
-        advice = "check the network, or give --pretrained a local file"
-        raise InputError(f"cannot download {name} {tag}: {advice} {cause}") from None
+        raise InputError(f"cannot download {what}: check the network, or {advice} {cause}") from None
 
 
 def hub_reachable() -> bool:

@@ -55,9 +55,12 @@ class LoadedClip:
 def load_clip(name: str, pretrained: str | None = None, quick_gelu: bool | None = None) -> LoadedClip:
     """The model `name` with the weights `pretrained` (a tag or a file), on the CPU, in float32.
 
-    Raises InputError when there is no such model or tag, no network, or a file that does not hold this model's weights.
+    Raises InputError when there is no such model or tag, no network, a file that does not hold this model's weights, or a
+    quick_gelu for the embedded model, whose activation is known.
     """
     if name == EMBEDDED:
+        if quick_gelu is not None:
+            raise InputError("the embedded model has its own activation: leave --quick-gelu out, or name another model")
         return _load_embedded(pretrained)
     known = open_clip.list_models()
     if name not in known:
@@ -65,7 +68,8 @@ def load_clip(name: str, pretrained: str | None = None, quick_gelu: bool | None 
         raise InputError(f"unknown model {name!r}: choose embedded or an open_clip name such as {', '.join(near[:8])}")
     tags = list_pretrained_tags_by_model(name)
     if not pretrained:
-        raise InputError(f"model {name} needs weights: give --pretrained a file or one of the tags {', '.join(tags)}")
+        offers = f"a file or one of the tags {', '.join(tags)}" if tags else "a file; open_clip has no tag for it"
+        raise InputError(f"model {name} needs weights: give --pretrained {offers}")
     tag = get_pretrained_cfg(name, pretrained)
     path = None if tag else _local_file(name, pretrained, tags)
     state = None if tag else read_state(path)
@@ -74,6 +78,7 @@ def load_clip(name: str, pretrained: str | None = None, quick_gelu: bool | None 
         quick_gelu = stated or (tag.get("quick_gelu", False) if tag else _judge_activation(name, path, state))
     model = build_model(name, quick_gelu)
     check_architecture(model)
+    tokenizer = _named_tokenizer(name)
     if tag:
         with _quiet():
             path = fetch_weights(name, pretrained, tag)
@@ -85,7 +90,7 @@ def load_clip(name: str, pretrained: str | None = None, quick_gelu: bool | None 
         name=name,
         pretrained=pretrained,
         weights_sha256=file_sha256(path),
-        tokenizer=open_clip.get_tokenizer(name),
+        tokenizer=tokenizer,
         mean=preprocess.get("mean", open_clip.OPENAI_DATASET_MEAN),
         std=preprocess.get("std", open_clip.OPENAI_DATASET_STD),
     )
@@ -108,6 +113,8 @@ def _load_embedded(pretrained: str | None) -> LoadedClip:
     from torch_backend.embedded_clip import WEIGHTS, load_embedded
 
     path = WEIGHTS if pretrained is None else Path(pretrained)
+    if pretrained is not None and not path.is_file():
+        raise InputError(f"--pretrained {pretrained} is no file, and the embedded model has no tags: name its model by --model")
     model, tokenizer, preset = load_embedded(path)
     settings = dict(preset)
     return LoadedClip(
@@ -125,7 +132,7 @@ def _load_embedded(pretrained: str | None) -> LoadedClip:
 
 def _local_file(name: str, pretrained: str, tags: list[str]) -> Path:
     if not Path(pretrained).is_file():
-        raise InputError(f"--pretrained {pretrained} is neither a file nor a tag of {name}; its tags: {', '.join(tags)}")
+        raise InputError(f"--pretrained {pretrained} is neither a file nor a tag of {name}; its tags: {', '.join(tags) or 'none'}")
     return Path(pretrained)
 
 
@@ -141,13 +148,22 @@ def _load_state(model: nn.Module, state: dict[str, torch.Tensor], name: str, pat
     state = {key: value for key, value in state.items() if key not in OPENAI_KEYS}
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = open_clip.model.convert_to_custom_text_state_dict(state)
-    if "logit_scale" in state:
-        state["logit_scale"] = state["logit_scale"].reshape(model.logit_scale.shape)
     try:
+        if "logit_scale" in state:
+            state["logit_scale"] = state["logit_scale"].reshape(model.logit_scale.shape)
         model.load_state_dict(state)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:200]
         raise InputError(f"{path} does not hold the weights of {name}: {detail}") from None
+
+
+def _named_tokenizer(name: str) -> Callable[[Sequence[str]], torch.Tensor]:
+    """The tokenizer of an open_clip name; some are another package's, or are downloaded."""
+    try:
+        return open_clip.get_tokenizer(name)
+    except (RuntimeError, OSError, ImportError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"the tokenizer of {name} cannot be had: {reason}") from None
 
 
 def _clip_tokenizer(model: nn.Module) -> Callable[[Sequence[str]], torch.Tensor]:

@@ -15,7 +15,8 @@ from torch_backend.resize import resize_bilinear
 
 
 def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int] = (8, 16)) -> torch.Tensor:
-    image, mask = asarray(image), asarray(mask)
+    mask = asarray(mask)
+    image = asarray(image, like=mask)
     check_pamr(image.shape, mask.shape, num_iter, dilations)
     affinity = pamr_affinity(image, dilations)
     mask = resize_bilinear(mask, image.shape[-2:], align_corners=True)

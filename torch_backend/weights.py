@@ -2,12 +2,10 @@
 
 import json
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from core.errors import InputError
@@ -31,14 +29,20 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise InputError(f"{path} holds more than tensors and is not opened; save its state dict or safetensors") from None
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, SafetensorError, zipfile.BadZipFile) as error:
+        advice = "give a state dict saved by torch.save, or safetensors"
+        raise InputError(f"{path} is no weights file, or holds more than tensors, and is not opened: {advice}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged archive makes its readers raise many kinds, TypeError and StopIteration among them
         reason = (str(error).splitlines() or ["no reason given"])[0][:200]
         raise InputError(f"cannot read the weights {path}: {reason}") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not any(isinstance(x, torch.Tensor) for x in state.values()):
+    for wrapper in ("state_dict", "model"):
+        state = state.get(wrapper, state) if isinstance(state, dict) else state
+    entries = state.items() if isinstance(state, dict) else ()
+    tensors = {name: x for name, x in entries if isinstance(name, str) and isinstance(x, torch.Tensor)}
+    if not tensors:
         raise InputError(f"{path} holds no state dict: save one with torch.save(model.state_dict(), ...) or as safetensors")
-    return {name.removeprefix("module."): x for name, x in state.items()}
+    return {name.removeprefix("module."): x for name, x in tensors.items()}
 
 
 def find_activation(path: Path, state: Mapping[str, torch.Tensor]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ A recipe is a function `(ops, features, ...options) -> (B, N, E)` patch embeddin
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,17 @@ def patch_tokens(
     method: str,
     text: Array | None = None,
     external: Array | None = None,
+    seen: dict[str, Array] | None = None,
     **options: Any,
 ) -> Array:
-    """(B, N, E) patch embeddings, native arrays of `ops`, not normalised; the arguments are `patch_embeddings`'s."""
+    """(B, N, E) patch embeddings, native arrays of `ops`, not normalised; the arguments are `patch_embeddings`'s.
+
+    seen: filled with what the method saw on the way (`Parts`).
+    """
     check_method(method, options)
     base, names = split_name(method)
     parts, options = make_parts(names, options)
-    given = {"text": text, "external": external, "parts": parts}
+    given = {"text": text, "external": external, "parts": replace(parts, seen=seen)}
     inputs = {name: x for name, x in given.items() if name in _keywords(base)}
     with ops.no_grad():
         return METHODS[base](ops, features.to(ops), **inputs, **options)
