@@ -22,25 +22,25 @@ from core.errors import InputError
 from core.files import atomic_path
 from core.preprocess import to_pixels
 from core.scenes import HELD_OUT, PAIRS, Scene, benchmark_scenes, single_object_scenes
+from core.scenes.scoring import object_iou
 
 SIZE = (128, 128)
-ROWS = {
-    "vanilla": ("vanilla", False),
-    "maskclip": ("maskclip", False),
-    "sclip": ("sclip", False),
-    "clearclip": ("clearclip", False),
-    "naclip": ("naclip", False),
-    "naclip + PAMR": ("naclip", True),
+ROWS: dict[str, dict[str, Any]] = {
+    "vanilla": {"method": "vanilla"},
+    "maskclip": {"method": "maskclip"},
+    "sclip": {"method": "sclip"},
+    "clearclip": {"method": "clearclip"},
+    "naclip": {"method": "naclip", "pamr": False},
+    "naclip + PAMR": {"method": "naclip", "pamr": True},
+    "scclip": {"method": "scclip"},
+    "sfp": {"method": "sfp"},
+    "proxyclip, self": {"method": "proxyclip", "external": "self"},
+    "fsa, self": {"method": "fsa", "external": "self"},
+    "clearclip+neighbourhood": {"method": "clearclip+neighbourhood"},
+    "naclip+fsa": {"method": "naclip+fsa", "pamr": False},
+    "maskclip+fsa": {"method": "maskclip+fsa"},
 }
-"""What is printed in each row: a method, and whether PAMR follows."""
-
-
-def object_iou(labels: np.ndarray, truth: np.ndarray, n_objects: int) -> float:
-    """Mean over the classes 0..n_objects-1 that `truth` shows of |labels and truth| / |labels or truth|, 0..1."""
-    present = [c for c in range(n_objects) if (truth == c).any()]
-    return float(
-        np.mean([((labels == c) & (truth == c)).sum() / ((labels == c) | (truth == c)).sum() for c in present])
-    )
+"""What is printed in each row: the Segmenter's settings."""
 
 
 def mean_object_iou(segmenter: Segmenter, scenes: Iterable[Scene]) -> float:
@@ -67,8 +67,8 @@ def single_object_accuracy(backbone: Any, scenes: Iterable[Scene]) -> dict[str, 
 def evaluate_scenes(backend: str, seed: int, limit: int, **settings: Any) -> dict[str, dict[str, float]]:
     """Object IoU by row and accuracy, each on seen and on held-out pairs; `limit` scenes of each."""
     backbone, figures = None, {}
-    for row, (method, pamr) in ROWS.items():
-        segmenter = Segmenter(method, backend, model=backbone or "embedded", pamr=pamr, **settings)
+    for row, row_settings in ROWS.items():
+        segmenter = Segmenter(backend=backend, model=backbone or "embedded", **row_settings, **settings)
         backbone = segmenter.backbone
         figures[row] = {
             pairs: mean_object_iou(segmenter, benchmark_scenes(seed, limit, pairs, SIZE))

@@ -1,6 +1,8 @@
 """Segment pictures by words: `python scripts/segment.py PICTURE... --classes cat "sofa,couch" wall`."""
 
 import argparse
+import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -128,11 +130,14 @@ def name_and_value(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
     if value.lower() in ("true", "false"):
         return name, value.lower() == "true"
-    for number in (int, float):
+    for kind in (int, float):
         try:
-            return name, number(value)
+            number = kind(value)
         except ValueError:
             continue
+        if not math.isfinite(number):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+        return name, number
     return name, value
 
 
@@ -157,12 +162,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the pictures listed so far are complete", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has left, as `head` does; what is still unwritten must go nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def segment_all(arguments: argparse.Namespace) -> int:
     """Check everything that is cheap to check, then segment each picture; give the exit code."""
-    classes = read_classes_file(arguments.classes_file) if arguments.classes_file else arguments.classes
-    phrases = list(check_classes(classes).phrases)
+    classes = arguments.classes if arguments.classes_file is None else read_classes_file(arguments.classes_file)
+    parsed = parse_classes(classes)
     check_method(arguments.method, dict(arguments.option))
     features = ClipFeatures.load(arguments.features) if arguments.features else None
     folder = make_folder(arguments.out)
@@ -179,7 +187,8 @@ def segment_all(arguments: argparse.Namespace) -> int:
             bad.append(picture)
             continue
         if segmenter is None:  # only now: there is something to segment, and loading takes a while
-            segmenter = make_segmenter(arguments, phrases)
+            segmenter = make_segmenter(arguments, list(parsed.phrases))
+            print_notes(parsed, say)
         try:
             check_place(arguments.explain_at, image)
             more: dict[str, Callable[[Path], object]] = {}
@@ -194,9 +203,12 @@ def segment_all(arguments: argparse.Namespace) -> int:
             if arguments.features:
                 configuration["features"] = arguments.features
             paths = save(result, folder, stem, arguments.scores, configuration, more)
-        except (InputError, MemoryError) as error:
-            reason = "not enough memory for it; make it smaller" if isinstance(error, MemoryError) else error
-            say(f"error: {picture}: {reason}", file=sys.stderr)
+        except (InputError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, InputError):
+                if not lacks_memory(error):
+                    raise
+                error = "not enough memory for it; make it, or --short-side, smaller"
+            say(f"error: {picture}: {error}", file=sys.stderr)
             bad.append(picture)
         else:
             say(describe(picture, result, paths), file=sys.stdout)
@@ -205,15 +217,19 @@ def segment_all(arguments: argparse.Namespace) -> int:
     return 2 if bad else 0
 
 
-def check_classes(classes: Sequence[str]) -> ClassList:
-    """Parse the classes, and say what may not be meant."""
-    parsed = parse_classes(classes)
-    if len(parsed.names) == 1:
-        print("note: there is one class only, so every pixel gets it; blanks separate classes, commas join synonyms",
-              file=sys.stderr)  # fmt: skip
-    for name in parsed.shadowed():
-        print(f'note: "{name}" is a synonym of "{parsed.names[0]}" too, and so can never win', file=sys.stderr)
-    return parsed
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; PyTorch and Jittor say so in a RuntimeError."""
+    says = str(error).lower()
+    return isinstance(error, MemoryError) or "allocate memory" in says or "out of memory" in says
+
+
+def print_notes(classes: ClassList, say: Callable[..., None]) -> None:
+    """Say what may not be meant."""
+    if len(classes.names) == 1:
+        say("note: there is one class only, so every pixel gets it; blanks separate classes, commas join synonyms",
+            file=sys.stderr)  # fmt: skip
+    for name in classes.shadowed():
+        say(f'note: "{name}" is a synonym of "{classes.names[0]}" too, and so can never win', file=sys.stderr)
 
 
 def choose_stems(pictures: Sequence[str], folder: Path) -> list[str]:

@@ -132,7 +132,8 @@ def _load_embedded(pretrained: str | None) -> LoadedClip:
 
 def _local_file(name: str, pretrained: str, tags: list[str]) -> Path:
     if not Path(pretrained).is_file():
-        raise InputError(f"--pretrained {pretrained} is neither a file nor a tag of {name}; its tags: {', '.join(tags) or 'none'}")
+        offered = ", ".join(tags) or "none"
+        raise InputError(f"--pretrained {pretrained} is neither a file nor a tag of {name}; its tags: {offered}")
     return Path(pretrained)
 
 
