@@ -71,7 +71,12 @@ def nearest(ops: Any, x: Array, k: int) -> tuple[Array, Array]:
 
 
 def outlier_mask(ops: Any, scores: Array, contamination: float = 0.05) -> Array:
-    """Scores (B, N) strictly above their image's 1 - contamination quantile (linear interpolation) -> (B, N) booleans."""
+    """Scores (B, N) strictly above their image's 1 - contamination quantile (linear interpolation) -> (B, N) booleans.
+
+    Raises InputError for a contamination outside 0..1.
+    """
+    if not 0 <= contamination <= 1:
+        raise InputError(f"contamination must lie in 0..1, not {contamination}")
     return scores > ops.quantile(scores, 1 - contamination)[:, None]
 
 
@@ -97,6 +102,8 @@ def long_tokens(ops: Any, patches: Array, n_outliers: int = 10) -> Array:
 
 def largest(ops: Any, values: Array, k: int, above: float) -> Array:
     """Which of values (B, N) are among the k largest of their row, and larger than `above` -> (B, N) booleans."""
+    if k < 1:
+        raise InputError(f"n_outliers must be at least 1, not {k}")
     values = ops.asarray(values)
     n = values.shape[-1]
     _, indices = ops.k_smallest(-values, min(k, n))

@@ -124,21 +124,27 @@ def place(text: str) -> tuple[int, int]:
 
 
 def name_and_value(text: str) -> tuple[str, Any]:
-    """`gaussian_std=5` -> ("gaussian_std", 5); values are numbers, true, false, or else text."""
+    """`gaussian_std=5` -> ("gaussian_std", 5); values are numbers, true, false, text, or several joined by commas."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-    if value.lower() in ("true", "false"):
-        return name, value.lower() == "true"
+    values = tuple(one_value(part) for part in value.split(","))
+    return name, values if len(values) > 1 else values[0]
+
+
+def one_value(text: str) -> bool | int | float | str:
+    """A number, true or false, or else the text itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for kind in (int, float):
         try:
-            number = kind(value)
+            number = kind(text)
         except ValueError:
             continue
-        if not math.isfinite(number):
+        if kind is float and not math.isfinite(number):
             raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-        return name, number
-    return name, value
+        return number
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

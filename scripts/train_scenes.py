@@ -56,7 +56,7 @@ CONFIG: dict[str, Any] = {
         "window": 0,
         "gaussian_std": 1.5,
         "logit_scale": 40.0,
-        "pamr_dilations": [4, 8],
+        "pamr_dilations": [8, 16],
         "pamr_iterations": 10,
     },
 }  # fmt: skip
@@ -82,9 +82,7 @@ STAGES = (
         patch_weight=0.5, keys=True, warm_up=1, unnamed=3, pool=2048,
     ),
 )  # fmt: skip
-QUICK = (
-    parts.Stage(32, 30, 64, 1.5e-3, 1e-3, (0.5, 0.5), (0.3, 0.45), patch_weight=0.5, keys=True, warm_up=5, pool=512),
-)
+QUICK = (parts.Stage(32, 30, 64, 1.5e-3, 1e-3, (0.5, 0.5), (0.3, 0.45), patch_weight=0.5, keys=True, warm_up=5, pool=512),)
 
 
 @dataclass(frozen=True)
@@ -133,9 +131,7 @@ def normalise(images: Tensor) -> Tensor:
     return ((images.float() / 255 - mean) / std).bfloat16()
 
 
-def batch_loss(
-    trainer: Trainer, stage: parts.Stage, pool: parts.Pool, rows: np.ndarray, rng: np.random.Generator
-) -> Tensor:
+def batch_loss(trainer: Trainer, stage: parts.Stage, pool: parts.Pool, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
     """The loss of the pictures `rows` of a pool: contrastive, plus the patch term where the stage has one."""
     model = trainer.compute
     images = pool.images[rows]
@@ -184,9 +180,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> tuple[int, int]:
     return state["at"]
 
 
-def train_stage(
-    trainer: Trainer, stage: parts.Stage, index: int, first: int, seed: int, rank: int, folder: Path
-) -> None:
+def train_stage(trainer: Trainer, stage: parts.Stage, index: int, first: int, seed: int, rank: int, folder: Path) -> None:
     """Run stage number `index` from step `first`; worker 0 reports every 10 steps and saves every 90 seconds."""
     per_pool = stage.pool // stage.batch * stage.reuse
     pool, losses, begun, saved = None, [], time.time(), time.time()

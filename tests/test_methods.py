@@ -168,6 +168,9 @@ def test_wrong_options_are_told(rng):
         ("naclip", {"sigma": 3}), ("vanilla", {"gaussian_std": 3}), ("naclip", {"attn_strategy": "gauss"}),
         ("naclip", {"arch": "half"}), ("naclip", {"gaussian_std": 0}), ("nacl", {}), ("scclip", {"self_attention": "vv"}),
         ("scclip", {"n_neighbors": 0}), ("scclip", {"lof_variant": "lof"}), ("scclip", {"gaussian_std": 3.0}),
+        ("scclip", {"beta": "high"}), ("scclip", {"multi_layers": "3,9"}), ("scclip", {"multi_layers": (3, 20)}),
+        ("scclip", {"contamination": 1.5}), ("sfp", {"n_outliers": 0}), ("sfp", {"n_outliers": 2.5}),
+        ("naclip", {"gaussian_std": True}),
     ]:  # fmt: skip
         with pytest.raises(InputError):
             patch_embeddings(features, method, **options)

@@ -124,3 +124,11 @@ def test_another_word_for_the_pairs_is_refused():
 def test_scenes_need_numpy_alone():
     code = "import sys, core.scenes; sys.exit(bool({'torch', 'jittor', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_shape_without_a_colour_gets_one_that_has_no_name():
+    rng = scene_rng(TRAINING, 3)
+    for _ in range(40):
+        (item,) = sample_layout(rng, SHAPES, 1, (0.3, 0.4)).items
+        assert item.pair in SHAPES
+        assert min(np.linalg.norm(np.subtract(item.tint, named)) for named in COLOURS.values()) > 0.35

@@ -10,7 +10,6 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from core import InputError, results
@@ -56,6 +55,8 @@ def made(monkeypatch) -> list[SimpleNamespace]:
             if picture.shape[0] == 97:
                 raise RuntimeError("a bug")
             if picture.shape[0] == 96:
+                import torch
+
                 torch.empty(1 << 50)
             names = list(parse_classes(classes).names)
             labels = np.arange(picture.shape[1])[None].repeat(picture.shape[0], axis=0) % len(names)

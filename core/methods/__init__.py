@@ -6,6 +6,7 @@ A recipe is a function `(ops, features, ...options) -> (B, N, E)` patch embeddin
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,26 @@ def method_options(method: str) -> dict[str, Any]:
 
 
 def check_method(method: str, options: dict[str, Any]) -> None:
-    """Raises InputError when there is no such method or it has no such option."""
+    """Raises InputError when there is no such method, it has no such option, or a value is of another kind than published."""
     known = method_options(method)
     unknown = [name for name in options if name not in known]
     if unknown:
         offers = f"its options are {', '.join(known)}" if known else "it has none"
         raise InputError(f"method {method} has no option {', '.join(unknown)}: {offers}")
+    for name, value in options.items():
+        if not _alike(value, known[name]):
+            raise InputError(f"option {name} of {method} must be like the published {known[name]!r}, not {value!r}")
+
+
+def _alike(value: Any, published: Any) -> bool:
+    """Whether a value is of the published one's kind: switch, whole number, number, word, or as many of them."""
+    if isinstance(published, tuple):
+        several = isinstance(value, tuple | list) and len(value) == len(published)
+        return several and all(map(_alike, value, published))
+    if isinstance(published, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(published, bool)
+    kinds = {int: Integral, float: Real, str: str}
+    return isinstance(value, kinds[type(published)])
 
 
 def method_needs(method: str, options: dict[str, Any]) -> set[str]:
