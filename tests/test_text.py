@@ -53,10 +53,14 @@ def test_other_weights_templates_or_activation_are_encoded_anew(clip, encoder):
     encoder().embed(["cat"])
     other = encoder(sha="b")
     other.embed(["cat"])
+    torch.manual_seed(0)
+    quick = LoadedClip(open_clip.model.CLIP(16, vision_cfg=VISION, text_cfg=CONFIG, quick_gelu=True).eval(), "tiny")
+    quick = TextEncoder(quick, torch.device("cpu"), "a")
+    quick.embed(["cat"])
     clip.templates = ("a {}",)
     fewer = encoder()
     fewer.embed(["cat"])
-    assert (other.n_encoded, fewer.n_encoded) == (1, 1)
+    assert (other.n_encoded, quick.n_encoded, fewer.n_encoded) == (1, 1, 1)
 
 
 def test_a_damaged_cache_is_mended(encoder, tmp_path):
