@@ -22,6 +22,7 @@ setup(
         "torch>=2.4",  # the CLIP backbone; weights_only loading that refuses what it does not know
         "open_clip_torch>=3.0",  # the CLIP models; 3.0 keeps apart the activation of a name and of its weights
         "timm>=1.0.20",  # open_clip's own need; ProxyCLIP's and FSA's external models, DINOv3 among them
+        "huggingface_hub>=0.23",  # open_clip's own need; asked whether the hub can be reached
         "safetensors>=0.4",  # the embedded model's weights
         "pillow>=10.1",  # legends in its own font at any size, has_transparency_data
         "tqdm>=4.60",  # progress on a terminal
@@ -32,6 +33,7 @@ setup(
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",  # laws, tried on many inputs
+            "scikit-learn>=1.3",  # a witness for local outlier factors
             "ruff>=0.6",
         ],
     },

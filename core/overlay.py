@@ -35,8 +35,8 @@ def coloured(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: 
     from PIL import Image
 
     picture = Image.fromarray(image)
-    # A picture's own colours would pass for class colours, so it turns to grey as those come in.
-    faded = Image.blend(picture, picture.convert("L").convert("RGB"), alpha)
+    # A picture's own colours would pass for class colours, so it has turned to grey when those are half in.
+    faded = Image.blend(picture, picture.convert("L").convert("RGB"), min(1.0, 2 * alpha))
     blend = np.array(Image.blend(faded, Image.fromarray(colours[labels]), alpha))
     labels, blend = (array.repeat(factor, axis=0).repeat(factor, axis=1) for array in (labels, blend))
     blend[contours(labels, thickness=max(1, round(max(labels.shape) / 800)))] = 255

@@ -10,7 +10,8 @@ from jt_backend.resize import resize_bilinear
 
 
 def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int] = (8, 16)) -> jt.Var:
-    image, mask = asarray(image), asarray(mask)
+    mask = asarray(mask)
+    image = asarray(image, like=mask)
     check_pamr(image.shape, mask.shape, num_iter, dilations)
     affinity = pamr_affinity(image, dilations)
     mask = resize_bilinear(mask, tuple(image.shape[-2:]), align_corners=True)

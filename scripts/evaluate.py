@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core import Segmenter
 from core.backends import PACKAGES
 from core.errors import InputError
-from core.files import atomic_path
+from core.files import atomic_path, make_folder
 from core.preprocess import to_pixels
 from core.scenes import HELD_OUT, PAIRS, Scene, benchmark_scenes, single_object_scenes
 from core.scenes.scoring import object_iou
@@ -102,6 +102,8 @@ def main() -> int:
     try:
         if args.limit < 1 or args.seed < 0:
             raise InputError("--limit must be at least 1 and --seed at least 0")
+        if args.json:
+            make_folder(args.json.parent)
         print(f"object IoU in %, {args.limit} scenes each, seed {args.seed}, {args.backend}\n{'':26s}    seen  held out")
         figures = evaluate_scenes(args.backend, args.seed, args.limit)
         if args.json:

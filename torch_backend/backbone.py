@@ -1,5 +1,7 @@
 """The frozen CLIP that feeds the heads: an open_clip model's image tower, opened up before its last block."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -59,7 +61,7 @@ class ClipBackbone:
         """L, the number of blocks of the image tower."""
         return len(self.visual.transformer.resblocks)
 
-    @property
+    @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the weights' file; of the parameters themselves for a model that came without a file."""
         return self.loaded.weights_sha256 or state_sha256(self.model)
