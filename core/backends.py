@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 from core.errors import InputError
 from core.outliers import local_outlier_factor, mean_interpolation
@@ -43,8 +45,19 @@ def load_backend(name: str) -> SimpleNamespace:
         raise InputError(f"the {name} backend needs {error.name}: {INSTALL[name]}") from None
     ops = SimpleNamespace(name=name, **functions)
     for function in SHARED:
-        setattr(ops, function.__name__, partial(function, ops))
+        setattr(ops, function.__name__, _bound(function, ops))
     return ops
+
+
+def _bound(function: Callable, ops: SimpleNamespace) -> Callable:
+    """The function over this backend; without gradients, for which Jittor would keep every intermediate array."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with ops.no_grad():
+            return function(ops, *arguments, **options)
+
+    call.__name__, call.__doc__ = function.__name__, function.__doc__
+    return call
 
 
 def public_functions(module: object) -> dict[str, object]:

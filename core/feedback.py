@@ -1,7 +1,7 @@
 """FSA: the prediction fed back into the attention.
 
-Chi et al., "Feedback-driven self-adaptive attention", 2025. Written once over a backend's primitives `ops`. A is an
-attention over the N patches, (B, H or 1, N, N), V the values (B, H, N, d).
+Chi et al., "Plug-in Feedback Self-adaptive Attention in CLIP for Training-free Open-Vocabulary Segmentation", 2025. Written
+once over a backend's primitives `ops`. A is an attention over the N patches, (B, H or 1, N, N), V the values (B, H, N, d).
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from core.arrays import Array
 from core.errors import InputError
 
 VARIANTS = ("scclip", "breunig")
-CHUNK_ENTRIES = 1 << 23  # distances held at once: 32 MB in float32
+CHUNK_ENTRIES = 1 << 21  # distances held at once: 8 MB in float32
 FAR = 1e30  # a squared distance beyond any; Jittor's kernels are compiled for finite numbers
 ROUNDING = {np.dtype(name): float(np.finfo(name).eps) for name in ("float32", "float64")}
 DENSITY_EPS = 1e-10  # scikit-learn's guard for identical points

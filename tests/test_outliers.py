@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from compare import assert_close
+from conftest import backend_or_skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,8 +138,10 @@ def test_long_tokens(ops, rng):
     assert ops.to_numpy(long_tokens(ops, ops.asarray(patches), 99)).all()
 
 
+ROOT = Path(__file__).resolve().parents[1]
 MEASURE = """
 import resource, sys
+sys.path.insert(0, ".")
 import numpy as np
 from core import load_backend
 ops = load_backend("{backend}")
@@ -151,13 +155,14 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 def megabytes(backend, setup, work):
     """What the work's peak adds to the peak before it, measured in a process of its own."""
     code = MEASURE.format(backend=backend, setup=setup, work=work)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return float(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jittor"])
 def test_memory_of_lof(backend):
+    backend_or_skip(backend)
     setup = """
 x = np.random.default_rng(0).standard_normal((5184, 1024)).astype('float32')
 ops.local_outlier_factor(x[:64, :64])"""
@@ -166,10 +171,17 @@ ops.local_outlier_factor(x[:64, :64])"""
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jittor"])
-def test_memory_of_feedback(backend):
+def test_memory_of_fsa(backend):
+    """The whole head at 64 x 64 external places and 171 classes."""
+    backend_or_skip(backend)
     setup = """
-from core.feedback import Feedback, corrected_attention
-p = np.random.default_rng(0).uniform(size=(1, 4096, 171)).astype('float32'); p /= p.sum(-1, keepdims=True)
-run = lambda p: ops.to_numpy(corrected_attention(ops, ops.asarray(p), Feedback()))
-run(p[:, :64])"""
-    assert megabytes(backend, setup, "run(p)") < 1000
+sys.path.insert(0, "tests")
+from towers import random_features
+from core import patch_embeddings
+rng = np.random.default_rng(0)
+features = random_features(rng, batch=1, grid=(14, 14), width=64, embed=32)
+text = rng.standard_normal((171, 32)).astype("float32")
+external = rng.standard_normal((1, 24, 64, 64)).astype("float32")
+run = lambda e: patch_embeddings(features, "fsa", ops.name, text=text, external=e)
+run(external[:, :, :8, :8])"""
+    assert megabytes(backend, setup, "run(external)") < 1000

@@ -42,7 +42,7 @@ def scclip(
     text: Array | None = None,
     parts: Parts = NO_PARTS,
 ) -> Array:
-    """Self-calibrated CLIP. self_attention: "kk" as released, or "qk" as the paper writes it.
+    """Self-calibrated CLIP. self_attention: "kk" as released, or "qk".
 
     Layers are indices of blocks from 0; `multi_layers` is the first and the last that are summed.
     """
@@ -77,7 +77,7 @@ def sfp(
     text: Array | None = None,
     parts: Parts = NO_PARTS,
 ) -> Array:
-    """Feature purification. detector: "SOM", "L2" or "LOF". attention: "released", or "notes" for the version before it.
+    """Feature purification. detector: "SOM", "L2" or "LOF". attention: "released", or "notes", an earlier version.
 
     "notes" is (softmax(k k' s) + softmax(q q' s)) / 2 in both places, without M.
     """
