@@ -31,16 +31,16 @@ def class_probabilities(ops: Any, logits: Array, phrase_class: Sequence[int], lo
 def label_pixels(ops: Any, probabilities: Array, prob_thd: float = 0.0, area_thd: float = 0.0) -> Array:
     """Labels (H, W): the most probable class of each pixel, from probabilities (C, H, W).
 
-    prob_thd: a pixel whose best probability is below it goes to class 0. area_thd: classes other than 0 that hold less
-    than this share of all pixels are dropped, and their pixels go to the best class left. Both only make sense where class
-    0 is the background.
+    prob_thd: a pixel whose best probability is below it goes to class 0. area_thd: classes other than 0 that hold no
+    more than this share of the pixels that are not labelled 0 are dropped, and their pixels go to the best class left. Both
+    only make sense where class 0 is the background. Wang, Mei and Yuille, SCLIP, ECCV 2024, as their code computes it.
     """
     labels = ops.argmax(probabilities, axis=0)
     if area_thd > 0:
-        n_classes, height, width = probabilities.shape
-        shares = np.bincount(ops.to_numpy(labels).ravel(), minlength=n_classes) / (height * width)
-        kept = [c == 0 or share >= area_thd for c, share in enumerate(shares)]
-        probabilities = probabilities * ops.asarray(np.asarray(kept)[:, None, None], like=probabilities)
+        areas = np.bincount(ops.to_numpy(labels).ravel(), minlength=probabilities.shape[0])
+        kept = areas > area_thd * areas[1:].sum()
+        kept[0] = True
+        probabilities = probabilities * ops.asarray(kept[:, None, None], like=probabilities)
         labels = ops.argmax(probabilities, axis=0)
     if prob_thd > 0:
         unsure = ops.max(probabilities, axis=0) < ops.asarray(prob_thd, like=probabilities)

@@ -9,12 +9,16 @@ from core.resize import resize_bilinear
 LONG_SIDE = 2048  # pixels; beyond it the short side gives way, as in mmsegmentation's Resize((2048, S))
 
 
-def model_size(height: int, width: int, short_side: int, patch_size: int) -> tuple[int, int]:
+def model_size(height: int, width: int, short_side: int, patch_size: int, whole_patches: bool = True) -> tuple[int, int]:
     """The size a picture is given to the tower: its short side becomes `short_side` unless the long one would pass 2048.
 
-    Both sides are rounded to whole patches, so that the patch grid covers the picture exactly.
+    whole_patches: both sides are rounded to whole patches, so that the patch grid covers the picture exactly. Without, they
+    are mmsegmentation's, rounded to pixels, as the published figures were taken with.
     """
     factor = min(short_side / min(height, width), LONG_SIDE / max(height, width))
+    if not whole_patches:
+        rows, columns = (max(int(side * factor + 0.5), patch_size) for side in (height, width))
+        return rows, columns
     rows, columns = (max(round(side * factor / patch_size), 1) for side in (height, width))
     return rows * patch_size, columns * patch_size
 

@@ -45,7 +45,8 @@ class Segmenter:
     pamr: refine the logits along the picture's edges; None does it for naclip, as published. window, stride: pixels of the
     sliding windows; 0 sees the picture whole. short_side: of the picture as the tower sees it. Unless given, these three
     and `logit_scale` are the model's own where it has some, else 1.5 times the model's trained size in windows of that
-    size and half of it as stride (336, 224, 112 for ViT-B/16), and 40. prob_thd, area_thd: see `label_pixels`.
+    size and half of it as stride (336, 224, 112 for ViT-B/16), and 40. whole_patches: see `model_size`. prob_thd,
+    area_thd: see `label_pixels`.
     batch_size: windows at a time; it changes no result. external: the vision model that proxyclip and fsa read, NAME or
     NAME:FILE (`torch_backend.external`), or "self" for the CLIP's own middle layer.
 
@@ -65,6 +66,7 @@ class Segmenter:
         window: int | None = None,
         stride: int | None = None,
         short_side: int | None = None,
+        whole_patches: bool = True,
         logit_scale: float | None = None,
         prob_thd: float = 0.0,
         area_thd: float = 0.0,
@@ -84,7 +86,7 @@ class Segmenter:
         self.external_model = _external_model(self.external, backbone)
         self.method, self.backend, self.batch_size = method, backend, batch_size
         self.pamr = method == "naclip" if pamr is None else pamr
-        self.prob_thd, self.area_thd = prob_thd, area_thd
+        self.prob_thd, self.area_thd, self.whole_patches = prob_thd, area_thd, whole_patches
         self._settle_sizes(window, stride, short_side)
         preset = backbone.loaded.preset
         self.logit_scale = float(preset.get("logit_scale", LOGIT_SCALE) if logit_scale is None else logit_scale)
@@ -130,10 +132,12 @@ class Segmenter:
         loaded = self.backbone.loaded
         return {
             "method": self.method, "options": self.options, "external": self.external,
+            "external_sha256": getattr(self.external_model, "weights_sha256", None),
             "backend": self.backend, "device": str(self.backbone.device),
             "model": loaded.name, "pretrained": None if loaded.pretrained is None else str(loaded.pretrained),
             "weights_sha256": self.backbone.weights_sha256, "activation": loaded.activation,
             "short_side": self.short_side, "window": self.window, "stride": self.stride,
+            "whole_patches": self.whole_patches,
             "logit_scale": self.logit_scale, "prob_thd": self.prob_thd, "area_thd": self.area_thd,
             "pamr": {"num_iter": self.pamr_iterations, "dilations": list(self.pamr_dilations)} if self.pamr else None,
             "templates": list(loaded.templates), "versions": _versions(),
@@ -141,7 +145,8 @@ class Segmenter:
 
     def resized(self, image: np.ndarray) -> np.ndarray:
         """A picture (H, W, 3) uint8 in the size in which the tower, or its windows, see it."""
-        return resize_picture(image, model_size(*image.shape[:2], self.short_side, self.backbone.patch_size))
+        size = model_size(*image.shape[:2], self.short_side, self.backbone.patch_size, self.whole_patches)
+        return resize_picture(image, size)
 
     def features(self, images: np.ndarray, attention: bool | None = None) -> ClipFeatures:
         """What the heads read of pictures or windows (B, h, w, 3) uint8 of the tower's size.

@@ -45,7 +45,11 @@ def test_uncertain_pixels_go_to_the_background(ops):
 def test_small_classes_are_dropped_for_the_next_best(ops):
     p = [[[0.1, 0.1, 0.1, 0.4]], [[0.8, 0.7, 0.3, 0.35]], [[0.1, 0.2, 0.6, 0.25]]]
     assert labels(ops, p) == [[1, 1, 2, 0]]
-    assert labels(ops, p, area_thd=0.25) == [[1, 1, 2, 0]]
-    assert labels(ops, p, area_thd=0.26) == [[1, 1, 1, 0]]
+    assert labels(ops, p, area_thd=0.3) == [[1, 1, 2, 0]]  # class 2 holds a third of what is not background
+    assert labels(ops, p, area_thd=0.34) == [[1, 1, 1, 0]]
     assert labels(ops, p, area_thd=0.9) == [[0, 0, 0, 0]]
-    assert labels(ops, p, area_thd=0.26, prob_thd=0.5) == [[1, 1, 0, 0]]
+    assert labels(ops, p, area_thd=0.34, prob_thd=0.5) == [[1, 1, 0, 0]]
+
+
+def test_a_picture_of_background_alone_survives_the_area_threshold(ops):
+    assert labels(ops, [[[0.9, 0.8]], [[0.1, 0.2]]], area_thd=0.1) == [[0, 0]]

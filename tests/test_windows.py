@@ -64,6 +64,13 @@ def test_known_sizes():
     assert model_size(10, 1000, 336, 16) == (16, 2048)
 
 
+def test_published_sizes_round_to_pixels_as_mmsegmentation_does():
+    assert model_size(375, 500, 336, 16, whole_patches=False) == (336, 448)
+    assert model_size(333, 500, 336, 16, whole_patches=False) == (336, 505)  # 504.50 rounds up
+    assert model_size(1024, 2048, 560, 16, whole_patches=False) == (560, 1120)
+    assert model_size(100, 2000, 336, 16, whole_patches=False) == (102, 2048)
+
+
 def test_pixels_are_normalised_rgb():
     image = np.zeros((2, 3, 3), dtype=np.uint8)
     image[..., 0] = 255
