@@ -87,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     method.add_argument("--stride", type=whole_number, metavar="S", help="by S pixels")
     method.add_argument("--logit-scale", type=float, metavar="X", help="factor before the softmax over the phrases")
     method.add_argument("--prob-thd", type=float, metavar="X", help="pixels below this probability get class 0")
-    method.add_argument("--area-thd", type=float, metavar="X", help="drop classes with no more than this share of the pixels that are not the first class")
+    method.add_argument("--area-thd", type=float, metavar="X", help="drop classes up to this share of the foreground")
 
     output = parser.add_argument_group("output")
     output.add_argument("--out", default="out", metavar="DIR", help="folder for the results (default: %(default)s)")
