@@ -14,7 +14,7 @@ EXCLUDED = -1e30  # as good as minus infinity, which Jittor's kernels are not co
 def cosine_similarity(ops: Any, patches: Array) -> Array:
     """Cosine of every patch with every patch: (B, N, D) -> (B, N, N)."""
     unit = ops.l2_normalise(patches)
-    return ops.matmul(unit, ops.swap_last(unit))
+    return ops.inner_products(unit, unit)
 
 
 def keep_similar(ops: Any, similarity: Array, beta: float) -> Array:

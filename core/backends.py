@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.outliers import local_outlier_factor, mean_interpolation
 
 PACKAGES = {"numpy": "core", "torch": "torch_backend", "jittor": "jt_backend"}
-PRIMITIVE_MODULES = ("ops", "layers", "neighbourhood", "attention", "resize", "pamr")
+PRIMITIVE_MODULES = ("ops", "layers", "neighbourhood", "attention", "neighbours", "resize", "pamr")
 SHARED = (local_outlier_factor, mean_interpolation)  # written once over the primitives of any backend
 INSTALL = {
     "torch": "pip install torch",
@@ -29,8 +29,8 @@ def check_backend(name: str) -> None:
 def load_backend(name: str) -> SimpleNamespace:
     """All primitives of the backend "numpy", "torch" or "jittor" as attributes of one namespace, and its `name`.
 
-    The primitives are documented in `core`: `ops`, `layers`, `neighbourhood`, `attention`, `resize`, `pamr`, and in
-    `outliers` those that are written once over the others. They take NumPy or native arrays and give native ones.
+    The primitives are documented in `core`, in the modules named in `PRIMITIVE_MODULES`, and in `outliers` those that are
+    written once over the others. They take NumPy or native arrays and give native ones.
 
     Raises InputError when there is no such backend or its framework is not installed.
     """

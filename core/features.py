@@ -37,6 +37,7 @@ class HeadWeights:
     activation: str = "quick_gelu"
     eps: float = 1e-5
     _converted: dict[str, "HeadWeights"] = field(default_factory=dict, repr=False, compare=False)
+    _projections: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises InputError when a weight is missing or the activation is not one of the two."""
@@ -50,11 +51,19 @@ class HeadWeights:
         """The array of that name."""
         return self.arrays[name]
 
+    def projection(self, name: str) -> tuple[Array, Array]:
+        """The weight (D, D) and bias (D,) of "q", "k" or "v", cut out of in_proj once."""
+        if name not in self._projections:
+            rows = self["attn.in_proj_bias"].shape[0] // 3
+            part = slice("qkv".index(name) * rows, ("qkv".index(name) + 1) * rows)
+            self._projections[name] = (self["attn.in_proj_weight"][part], self["attn.in_proj_bias"][part])
+        return self._projections[name]
+
     def to(self, ops: Any) -> "HeadWeights":
         """The same weights as a backend's arrays, converted once."""
         if ops.name not in self._converted:
             arrays = {name: ops.asarray(x) for name, x in self.arrays.items()}
-            self._converted[ops.name] = replace(self, arrays=arrays, _converted={})
+            self._converted[ops.name] = replace(self, arrays=arrays, _converted={}, _projections={})
         return self._converted[ops.name]
 
 

@@ -1,19 +1,22 @@
 """FSA: the prediction fed back into the attention.
 
 Chi et al., "Plug-in Feedback Self-adaptive Attention in CLIP for Training-free Open-Vocabulary Segmentation", 2025. Written
-once over a backend's primitives `ops`. A is an attention over the N patches, (B, H or 1, N, N), V the values (B, H, N, d).
+once over a backend's primitives `ops`. A is an attention over the N patches, V are the values.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from core.affinity import softmax_over
 from core.arrays import Array
+from core.chunks import row_blocks
 
 LOGIT_SCALE, MEAN_LOGIT_SCALE = 20.0, 35.0
 KL_EPS = 1e-10
-CHUNK_ENTRIES = 1 << 22  # links treated at once: 16 MB in float32
+BLOCK_ENTRIES = 1 << 20  # links treated at once: 4 MB in float32, which the outer caches hold
 
 
 @dataclass(frozen=True)
@@ -34,41 +37,48 @@ class Feedback:
 def feed_back(
     ops: Any,
     attention: Array,
-    values: Array,
+    start: Callable[[Array], Array],
     class_logits: Callable[[Array], Array],
     feedback: Feedback,
     note: Callable[..., None],
 ) -> Array:
-    """What the values become under the attention that its own prediction has corrected: (B, H, N, d).
+    r"""What the values become under the attention that its own prediction has corrected: $(A' A + A A' + A') V / 3$.
 
-    class_logits: mixed values (B, H, M, d) -> cosines with the classes (B, M, C), through the rest of the tower.
-    note: told the corrected attention.
+    As $(A' (A V) + A (A' V) + A' V) / 3$ it needs no product of two attentions. attention A: (B, H or 1, N, N). start: an
+    attention (B, ., M, N) -> the values under it, (B, M, D), or whatever is linear in them. class_logits: such values ->
+    cosines with the classes (B, M, C), through the rest of the tower. note: told the corrected attention A'.
     """
-    mixed = ops.matmul(attention, values)
+    mixed = start(attention)
     if not (feedback.isolate or feedback.prune or feedback.ensemble):
         return mixed
-    prediction = patch_prediction(ops, mixed, values, class_logits, feedback.isolate)
+    n = attention.shape[-1]
+    everywhere = ops.asarray(np.full((attention.shape[0], 1, 1, n), 1 / n), like=attention)
+    prediction = patch_prediction(ops, class_logits(mixed), class_logits(start(everywhere)) if feedback.isolate else None)
     corrected = corrected_attention(ops, prediction, feedback)
     note(corrected_attention=corrected)
-    once = ops.matmul(corrected, values)
+    once = start(corrected)
     if not feedback.ensemble:
         return once
-    return (ops.matmul(corrected, mixed) + ops.matmul(attention, once) + once) / 3
+    return (weigh(ops, corrected, mixed) + weigh(ops, attention, once) + once) / 3
 
 
-def patch_prediction(
-    ops: Any, mixed: Array, values: Array, class_logits: Callable[[Array], Array], isolate: bool
-) -> Array:
-    r"""$p_i = \mathrm{softmax}_c(z_i - u)$, (B, N, C): z of the patches' mixed values, u of the mean value.
+def weigh(ops: Any, weights: Array, v: Array) -> Array:
+    """Values v (B, M', D) under weights (B, H, M, M'), heads being columns of them, or (B, 1, M, M'): -> (B, M, D)."""
+    n_heads = weights.shape[1]
+    if n_heads == 1:
+        return ops.matmul(weights[:, 0], v)
+    return ops.merge_heads(ops.matmul(weights, ops.split_heads(v, n_heads)))
 
-    Without isolation u is left out.
+
+def patch_prediction(ops: Any, cosines: Array, mean_cosines: Array | None) -> Array:
+    r"""$p_i = \mathrm{softmax}_c(20 z_i - 35 u)$, (B, N, C): cosines z of the patches' mixed values, u of the mean value.
+
+    Without `mean_cosines` u is left out.
     """
-    z = class_logits(mixed)
-    z = z * ops.asarray(LOGIT_SCALE, like=z)
-    if isolate:
-        u = class_logits(ops.mean(values, axis=2, keepdims=True))
-        z = z - u * ops.asarray(MEAN_LOGIT_SCALE, like=u)
-    return ops.softmax(z, axis=-1)
+    logits = cosines * ops.asarray(LOGIT_SCALE, like=cosines)
+    if mean_cosines is not None:
+        logits = logits - mean_cosines * ops.asarray(MEAN_LOGIT_SCALE, like=cosines)
+    return ops.softmax(logits, axis=-1)
 
 
 def corrected_attention(ops: Any, prediction: Array, feedback: Feedback) -> Array:
@@ -76,35 +86,35 @@ def corrected_attention(ops: Any, prediction: Array, feedback: Feedback) -> Arra
 
     (B, N, C) -> (B, 1, N, N), a block of rows at a time: beside the result, memory is bounded.
     """
-    n = prediction.shape[1]
-    rows = max(CHUNK_ENTRIES // (prediction.shape[0] * n), 1)
-    blocks = [_corrected_rows(ops, prediction[:, i : i + rows], prediction, feedback) for i in range(0, n, rows)]
-    return (blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1))[:, None]
+    n, log = prediction.shape[1], guarded_log(ops, prediction)
+    blocks = row_blocks(n, prediction.shape[0] * n, BLOCK_ENTRIES)
+    found = [_attention_rows(ops, kl_divergence(ops, prediction[:, i], log[:, i], log), feedback) for i in blocks]
+    return (found[0] if len(found) == 1 else ops.concatenate(found, axis=1))[:, None]
 
 
-def _corrected_rows(ops: Any, own: Array, prediction: Array, feedback: Feedback) -> Array:
-    similarity = 1 / (1 + kl_divergence(ops, own, prediction))
+def _attention_rows(ops: Any, divergence: Array, feedback: Feedback) -> Array:
+    similarity = 1 / (1 + divergence)
     logits = similarity * ops.exp(similarity * ops.asarray(feedback.sharpness, like=similarity))
     if feedback.prune:
         return softmax_over(ops, logits, confident_links(ops, similarity, feedback.mass))
     return ops.softmax(logits, axis=-1)
 
 
-def kl_divergence(ops: Any, p: Array, q: Array) -> Array:
-    r"""$KL_{ij} = \sum_c p_{ic} (\log(p_{ic} + \epsilon) - \log(q_{jc} + \epsilon)) \ge 0$: (B, M, C), (B, N, C) -> (B, M, N).
+def guarded_log(ops: Any, p: Array) -> Array:
+    """log(p + 1e-10)."""
+    return ops.log(p + ops.asarray(KL_EPS, like=p))
 
-    The first term is one number a row and the second one matrix product, so nothing of size M x N x C is built.
+
+def kl_divergence(ops: Any, p: Array, log_p: Array, log_q: Array) -> Array:
+    r"""$KL_{ij} = \sum_c p_{ic} (\log p_{ic} - \log q_{jc}) \ge 0$: p, log_p (B, M, C), log_q (B, N, C) -> (B, M, N).
+
+    The logarithms are `guarded_log`'s. The first term is one number a row and the second one matrix product, so nothing of
+    size M x N x C is built.
     """
-    eps = ops.asarray(KL_EPS, like=p)
-    negative_entropy = ops.sum(p * ops.log(p + eps), axis=-1, keepdims=True)
-    return ops.maximum(negative_entropy - ops.matmul(p, ops.swap_last(ops.log(q + eps))), 0.0)
+    negative_entropy = ops.sum(p * log_p, axis=-1, keepdims=True)
+    return ops.maximum(negative_entropy - ops.inner_products(p, log_q), 0.0)
 
 
 def confident_links(ops: Any, similarity: Array, mass: float) -> Array:
     """Which links of a row hold `mass` of the softmax over the row, the strongest first and always kept; (B, N, N)."""
-    descending = -ops.sort(-similarity, axis=-1)
-    held = ops.cumsum(ops.softmax(descending, axis=-1), axis=-1)
-    strongest = descending[..., :1]
-    kept = ops.where(held <= ops.asarray(mass, like=held), descending, strongest + descending * 0)
-    weakest_kept = -ops.max(-kept, axis=-1, keepdims=True)
-    return similarity >= weakest_kept
+    return similarity >= ops.top_mass(similarity, mass)

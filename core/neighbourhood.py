@@ -26,17 +26,19 @@ def gaussian_window(h: int, w: int, std: float, dtype: str = "float32") -> Array
     return np.outer(rows, columns).astype(dtype)
 
 
-def neighbourhood_addition(h: int, w: int, std: float, class_token: bool = True, dtype: str = "float32") -> Array:
+def neighbourhood_addition(
+    h: int, w: int, std: float, class_token: bool = True, dtype: str = "float32", like: Array | None = None
+) -> Array:
     r"""What NACLIP adds to the attention logits of an h x w grid: (N, N), or (1 + N, 1 + N) with a class token; N = h w.
 
     $\omega_{(i,j),(m,n)} = \exp(-((i-m)^2 + (j-n)^2) / (2\,\mathrm{std}^2))$; the class token's row and column, which come
-    first, are zero. It is the Kronecker product of two one-dimensional Gaussians, so no convolution is needed. NumPy's is
-    read-only: it is computed once for a grid.
+    first, are zero. It is the Kronecker product of two one-dimensional Gaussians, so no convolution is needed. With `like`,
+    of that array's dtype and on its device. It is computed once for a grid, and not to be written to.
 
     Raises InputError when `std` is not a finite number above 0 or a side is below 1.
     """
     _check(h, w, std)
-    return _addition(h, w, float(std), class_token, dtype)
+    return _addition(h, w, float(std), class_token, dtype if like is None else like.dtype.name)
 
 
 @lru_cache(maxsize=4)

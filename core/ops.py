@@ -57,6 +57,11 @@ def matmul(a: Array, b: Array) -> Array:
     return np.matmul(asarray(a), asarray(b))
 
 
+def inner_products(a: Array, b: Array) -> Array:
+    """Of every row of `a` with every row of `b`, a b': (..., m, d), (..., n, d) -> (..., m, n); the leading axes broadcast."""
+    return np.matmul(asarray(a), swap_last(b))
+
+
 def exp(x: Array) -> Array:
     """E to the x."""
     return np.exp(asarray(x))
@@ -154,6 +159,17 @@ def k_smallest(x: Array, k: int) -> tuple[Array, Array]:
     values = np.take_along_axis(x, indices, axis=-1)
     order = np.argsort(values, axis=-1, kind="stable")
     return np.take_along_axis(values, order, axis=-1), np.take_along_axis(indices, order, axis=-1)
+
+
+def top_mass(x: Array, mass: float) -> Array:
+    """The smallest of those largest entries of a row that hold at most `mass` of its softmax together: (..., n) -> (..., 1).
+
+    The largest entry is one of them always.
+    """
+    descending = -np.sort(-asarray(x), axis=-1)
+    held = np.cumsum(softmax(descending, axis=-1), axis=-1) <= mass
+    n_held = np.maximum(held.sum(axis=-1, keepdims=True), 1)
+    return np.take_along_axis(descending, n_held - 1, axis=-1)
 
 
 def select_device(device: str | None = None) -> None:

@@ -12,9 +12,6 @@ from core.arrays import Array
 from core.errors import InputError
 
 VARIANTS = ("scclip", "breunig")
-CHUNK_ENTRIES = 1 << 21  # distances held at once: 8 MB in float32
-FAR = 1e30  # a squared distance beyond any; Jittor's kernels are compiled for finite numbers
-ROUNDING = {np.dtype(name): float(np.finfo(name).eps) for name in ("float32", "float64")}
 DENSITY_EPS = 1e-10  # scikit-learn's guard for identical points
 
 
@@ -41,33 +38,13 @@ def local_outlier_factor(ops: Any, x: Array, n_neighbors: int = 30, variant: str
         raise InputError("local outlier factors need finite features; these hold NaN or infinity")
     if x.shape[0] < 2:
         return x[:, 0] * 0 + 1
-    distance, neighbours = nearest(ops, x, min(n_neighbors, x.shape[0] - 1))
+    distance, neighbours = ops.nearest_neighbours(x, min(n_neighbors, x.shape[0] - 1))
     reach = distance[:, -1]
     if variant == "breunig":
         distance = ops.sqrt(distance)
         reach = ops.mean(ops.maximum(distance, distance[:, -1][neighbours]), axis=-1)
     density = 1 / (reach + ops.asarray(DENSITY_EPS, like=reach))
     return ops.mean(density[neighbours], axis=-1) / density
-
-
-def nearest(ops: Any, x: Array, k: int) -> tuple[Array, Array]:
-    """Squared distances (N, k) to the k nearest other points of x (N, D), ascending, and their indices; block by block."""
-    x = x - ops.mean(x, axis=0, keepdims=True)  # nearer the origin, less is lost to cancellation
-    n = x.shape[0]
-    squares = ops.sum(x * x, axis=-1)
-    rows = max(CHUNK_ENTRIES // n, 1)
-    distances, indices = [], []
-    for first in range(0, n, rows):
-        last = min(first + rows, n)
-        own = squares[first:last, None] + squares[None]
-        block = own - 2 * ops.matmul(x[first:last], ops.swap_last(x))
-        noise = own * ops.asarray(8 * ROUNDING[ops.to_numpy(squares[:1]).dtype], like=own)
-        block = ops.where(block > noise, block, 0.0)
-        itself = ops.asarray(np.arange(first, last)[:, None] == np.arange(n)[None])
-        found = ops.k_smallest(ops.where(itself, block * 0 + FAR, block), k)
-        distances.append(found[0])
-        indices.append(found[1])
-    return ops.concatenate(distances), ops.concatenate(indices)
 
 
 def outlier_mask(ops: Any, scores: Array, contamination: float = 0.05) -> Array:

@@ -11,7 +11,7 @@ from core.arrays import Array
 def patch_logits(ops: Any, tokens: Array, text: Array, grid: tuple[int, int]) -> Array:
     r"""Cosine of every patch with every phrase: tokens (B, N, E), text (Q, E) of unit length -> (B, Q, h, w)."""
     tokens = ops.l2_normalise(tokens)
-    cosines = ops.matmul(ops.asarray(text, like=tokens), ops.swap_last(tokens))
+    cosines = ops.inner_products(ops.asarray(text, like=tokens)[None], tokens)
     return ops.reshape(cosines, (*cosines.shape[:2], *grid))
 
 

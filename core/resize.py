@@ -51,6 +51,15 @@ def bilinear_taps(n_in: int, n_out: int, align_corners: bool) -> tuple[np.ndarra
     return low, np.minimum(low + 1, n_in - 1), at - low
 
 
+def bilinear_matrix(n_in: int, n_out: int) -> np.ndarray:
+    """(n_out, n_in): what `resize_bilinear` is along one axis; its rows sum to 1."""
+    low, high, weight = bilinear_taps(n_in, n_out, align_corners=False)
+    places, matrix = np.arange(n_out), np.zeros((n_out, n_in))
+    np.add.at(matrix, (places, low), 1 - weight)
+    np.add.at(matrix, (places, high), weight)
+    return matrix
+
+
 def bicubic_matrices(
     size_in: Sequence[int], size_out: Sequence[int], scale: Sequence[float] | None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,12 @@
 
 from core.arrays import Array
 from jt_backend import jt, kernels
-from jt_backend.ops import asarray, matmul, swap_last
+from jt_backend.ops import asarray
+
+
+def attention(q: Array, k: Array, v: Array, n_heads: int, scale: float, addition: Array | None = None) -> jt.Var:
+    q, k, v = (asarray(x) for x in (q, k, v))
+    return kernels.attention(q, k, v, n_heads, scale, None if addition is None else asarray(addition, like=q))
 
 
 def split_heads(x: Array, n_heads: int) -> jt.Var:
@@ -18,8 +23,7 @@ def merge_heads(x: Array) -> jt.Var:
 
 
 def attention_weights(a: Array, b: Array, scale: float, addition: Array | None = None) -> jt.Var:
-    a = asarray(a)
-    logits = matmul(a * asarray(scale, like=a), swap_last(b))
-    if addition is not None:
-        logits = logits + asarray(addition, like=logits)
-    return kernels.softmax(logits, -1)
+    a, b = asarray(a), asarray(b)
+    planes = (x.reshape([-1, *x.shape[-2:]]) for x in (a, b))
+    weights = kernels.attention_weights(*planes, scale, None if addition is None else asarray(addition, like=a))
+    return weights.reshape([*a.shape[:-1], b.shape[-2]])

@@ -21,10 +21,70 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     return jt.nn.softmax(x, dim=axis % x.ndim)
 
 
+def row_sum(x: jt.Var) -> jt.Var:
+    """Sums of the rows of x (M, n)."""
+    return jt.sum(x, dim=1)
+
+
 def k_smallest(x: jt.Var, k: int) -> tuple[jt.Var, jt.Var]:
     """The k smallest of each row of x (M, n), ascending, and their indices."""
     indices, values = jt.argsort(x, dim=1)
     return values[:, :k], indices[:, :k]
+
+
+def nearest_of_products(products: jt.Var, squares: jt.Var, first: int, k: int, noise: float) -> tuple[jt.Var, jt.Var]:
+    """Squared distances to the k nearest other points, ascending, and their indices, of the points `first`, first + 1, ...
+
+    products (R, N) of these with all points, squares (N,) of the points' lengths; what is below `noise` of the lengths is 0.
+    """
+    rows, n = products.shape
+    own = jt.array(np.arange(first, first + rows, dtype=np.int32)[:, None])
+    far = jt.cast(jt.array(np.arange(n, dtype=np.int32)[None]) == own, str(products.dtype)) * constants([1e30], products)
+    distances, indices = k_smallest(squares[None] - products * 2 + far, k)
+    lengths = squares[first : first + rows, None]
+    distances = distances + lengths
+    sound = distances > (lengths + squares[indices]) * constants([noise], products)
+    return jt.ternary(sound, distances, distances * 0), indices
+
+
+def top_mass(x: jt.Var, mass: float) -> jt.Var:
+    """The smallest of the largest entries that hold `mass` of a row's softmax together, the first always: (M, n) -> (M,)."""
+    descending = -jt.argsort(-x, dim=1)[1]
+    held = jt.cumsum(softmax(descending, 1), dim=1)
+    kept = jt.ternary(held <= constants([mass], x), descending, descending[:, :1] + descending * 0)
+    return jt.min(kept, dim=1)
+
+
+def linear(x: jt.Var, weight: jt.Var, bias: jt.Var | None) -> jt.Var:
+    """X (..., D_in) times the transpose of weight (D_out, D_in), plus bias."""
+    y = jt.matmul(x.reshape([-1, x.shape[-1]]), weight.transpose(1, 0)).reshape([*x.shape[:-1], weight.shape[0]])
+    return y if bias is None else y + bias
+
+
+def matmul(a: jt.Var, b: jt.Var, transpose_b: bool = False) -> jt.Var:
+    """The product of two matrices, or of two batches of them, where one of them may be a batch of one."""
+    if transpose_b:
+        b = b.permute(*range(b.ndim - 2), b.ndim - 1, b.ndim - 2)
+    if a.ndim == b.ndim == 2:
+        return jt.matmul(a, b)
+    batch = max(a.shape[0], b.shape[0])
+    return jt.bmm(*(x if x.shape[0] == batch else x.expand([batch, *x.shape[1:]]) for x in (a, b)))
+
+
+def attention(q: jt.Var, k: jt.Var, v: jt.Var, n_heads: int, scale: float, addition: jt.Var | None) -> jt.Var:
+    """softmax(scale q k' + addition) v of each head: q (B, N, D), k and v (B, M, D) -> (B, N, D)."""
+    (batch, n, width), depth = q.shape, q.shape[2] // n_heads
+    q, k, v = (
+        x.reshape([batch, -1, n_heads, depth]).permute(0, 2, 1, 3).reshape([batch * n_heads, -1, depth]) for x in (q, k, v)
+    )
+    mixed = jt.bmm(attention_weights(q, k, scale, addition), v)
+    return mixed.reshape([batch, n_heads, n, depth]).permute(0, 2, 1, 3).reshape([batch, n, width])
+
+
+def attention_weights(a: jt.Var, b: jt.Var, scale: float, addition: jt.Var | None) -> jt.Var:
+    """softmax(scale a b' + addition) over the last axis: a (P, N, d), b (P, M, d) -> (P, N, M)."""
+    logits = matmul(a * constants([scale], a), b, transpose_b=True)
+    return softmax(logits if addition is None else logits + addition, 2)
 
 
 def layer_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float) -> jt.Var:
@@ -44,12 +104,14 @@ def resize_bilinear(x: jt.Var, rows: Taps, columns: Taps) -> jt.Var:
     return x[:, :, _indices(left)] * (1 - across) + x[:, :, _indices(right)] * across
 
 
-def pamr_step(mask: jt.Var, affinity: jt.Var, dilations: Sequence[int]) -> jt.Var:
-    """The sum over neighbours n of mask seen from n times affinity_n: mask (B, C, H, W), affinity (B, n, H, W)."""
-    refined = jt.zeros_like(mask)
-    for n, shifted in enumerate(_neighbours(mask, dilations)):
-        refined = refined + shifted * affinity[:, n : n + 1]
-    return refined
+def pamr_steps(mask: jt.Var, affinity: jt.Var, dilations: Sequence[int], num_iter: int) -> jt.Var:
+    """`num_iter` times the sum over neighbours n of mask (B, C, H, W), seen from n, times affinity (B, n, H, W)."""
+    for _ in range(num_iter):
+        refined = jt.zeros_like(mask)
+        for n, shifted in enumerate(_neighbours(mask, dilations)):
+            refined = refined + shifted * affinity[:, n : n + 1]
+        mask = refined
+    return mask
 
 
 def pamr_affinity(image: jt.Var, dilations: Sequence[int], eps: float, sharpness: float) -> jt.Var:

@@ -1,5 +1,6 @@
 """Array verbs in Jittor; the contract is `core.ops`."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -45,24 +46,25 @@ def swap_last(x: Array) -> jt.Var:
 
 
 def matmul(a: Array, b: Array) -> jt.Var:
-    """Only products of two matrices reach oneDNN, so a batch of them is taken one by one."""
-    a, b = asarray(a), asarray(b)
+    return _product(asarray(a), asarray(b), transpose_b=False)
+
+
+def inner_products(a: Array, b: Array) -> jt.Var:
+    return _product(asarray(a), asarray(b), transpose_b=True)
+
+
+def _product(a: jt.Var, b: jt.Var, transpose_b: bool) -> jt.Var:
+    """By the kernel of matrices and batches of them; further leading axes are folded into one."""
+    n = b.shape[-2 if transpose_b else -1]
     if b.ndim == 2:
-        rows = a.reshape([-1, a.shape[-1]]) if a.ndim != 2 else a
-        return jt.matmul(rows, b).reshape([*a.shape[:-1], b.shape[-1]])
+        return kernels.matmul(a.reshape([-1, a.shape[-1]]), b, transpose_b).reshape([*a.shape[:-1], n])
     lead = np.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
-    a = _batched(a, lead)
-    b = _batched(b, lead)
-    if jt.flags.use_cuda or a.dtype != "float32":
-        product = jt.bmm(a, b)
-    else:
-        product = jt.stack([jt.matmul(a[i], b[i]) for i in range(a.shape[0])], dim=0)
-    return product.reshape([*lead, a.shape[-2], b.shape[-1]])
+    return kernels.matmul(_batched(a, lead), _batched(b, lead), transpose_b).reshape([*lead, a.shape[-2], n])
 
 
 def _batched(x: jt.Var, lead: tuple[int, ...]) -> jt.Var:
-    """(..., m, n) -> (product of `lead`, m, n), repeating what broadcasts."""
-    if tuple(x.shape[:-2]) != lead:
+    """(..., m, n) -> (product of `lead`, m, n), repeating what broadcasts; (1, m, n) for a single matrix."""
+    if tuple(x.shape[:-2]) != lead and x.numel() != x.shape[-2] * x.shape[-1]:
         x = x.reshape([1] * (len(lead) + 2 - x.ndim) + list(x.shape)).expand([*lead, *x.shape[-2:]])
     return x.reshape([-1, *x.shape[-2:]])
 
@@ -99,13 +101,21 @@ def where(condition: Array, a: Array, b: Array | float) -> jt.Var:
 
 
 def sum(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var:
+    """Over the last axes by a kernel: Jittor adds one entry after the other, which is slow and rounds each time."""
     x = asarray(x)
-    return jt.sum(x, dims=_axes(axis, x.ndim), keepdims=keepdims)
+    axes = _axes(axis, x.ndim)
+    first = x.ndim - len(axes)
+    if x.dtype not in ("float32", "float64") or sorted(axes) != list(range(first, x.ndim)):
+        return jt.sum(x, dims=axes, keepdims=keepdims)
+    lead = list(x.shape[:first])
+    sums = kernels.row_sum(x.reshape([math.prod(lead), math.prod(x.shape[first:])]))
+    return sums.reshape(lead + [1] * len(axes) if keepdims or not lead else lead)
 
 
 def mean(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var:
     x = asarray(x)
-    return jt.mean(x, dims=_axes(axis, x.ndim), keepdims=keepdims)
+    total = sum(x, axis, keepdims)
+    return total / asarray(np.float64(math.prod(x.shape[a] for a in _axes(axis, x.ndim))), like=total)
 
 
 def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
@@ -156,6 +166,11 @@ def k_smallest(x: Array, k: int) -> tuple[jt.Var, jt.Var]:
     x = asarray(x)
     values, indices = kernels.k_smallest(x.reshape([-1, x.shape[-1]]), k)
     return tuple(part.reshape([*x.shape[:-1], k]) for part in (values, indices))
+
+
+def top_mass(x: Array, mass: float) -> jt.Var:
+    x = asarray(x)
+    return kernels.top_mass(x.reshape([-1, x.shape[-1]]), mass).reshape([*x.shape[:-1], 1])
 
 
 def select_device(device: str | None = None) -> None:

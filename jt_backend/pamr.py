@@ -15,9 +15,7 @@ def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int]
     check_pamr(image.shape, mask.shape, num_iter, dilations)
     affinity = pamr_affinity(image, dilations)
     mask = resize_bilinear(mask, tuple(image.shape[-2:]), align_corners=True)
-    for _ in range(num_iter):
-        mask = kernels.pamr_step(mask, affinity, dilations)
-    return mask
+    return kernels.pamr_steps(mask, affinity, dilations, num_iter)
 
 
 def pamr_affinity(image: Array, dilations: Sequence[int] = (8, 16)) -> jt.Var:

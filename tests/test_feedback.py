@@ -1,13 +1,23 @@
 """FSA's steps against loops."""
 
 import math
+from functools import partial
 
 import numpy as np
+import pytest
 from compare import assert_close
 
 import core.feedback
 from core.affinity import aggregate, contrast_attention, cosine_similarity, keep_similar
-from core.feedback import Feedback, confident_links, corrected_attention, feed_back, kl_divergence
+from core.feedback import (
+    Feedback,
+    confident_links,
+    corrected_attention,
+    feed_back,
+    guarded_log,
+    kl_divergence,
+    weigh,
+)
 
 
 def distribution(rng, *shape):
@@ -19,7 +29,8 @@ def test_kl_against_loops(ops, rng):
     p, q = distribution(rng, 1, 4, 6), distribution(rng, 1, 5, 6)
     expected = np.array([[sum(a * (math.log(a + 1e-10) - math.log(b + 1e-10)) for a, b in zip(x, y, strict=True))
                           for y in q[0]] for x in p[0]])  # fmt: skip
-    assert_close(kl_divergence(ops, ops.asarray(p), ops.asarray(q)), np.maximum(expected, 0)[None])
+    p, q = ops.asarray(p), ops.asarray(q)
+    assert_close(kl_divergence(ops, p, guarded_log(ops, p), guarded_log(ops, q)), np.maximum(expected, 0)[None])
 
 
 def naive_links(row, mass):
@@ -45,7 +56,7 @@ def test_pruning_against_loops(ops, rng):
 def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
     p = ops.asarray(distribution(rng, 2, 11, 5))
     whole = ops.to_numpy(corrected_attention(ops, p, Feedback()))
-    monkeypatch.setattr(core.feedback, "CHUNK_ENTRIES", 50)
+    monkeypatch.setattr(core.feedback, "BLOCK_ENTRIES", 50)
     assert_close(corrected_attention(ops, p, Feedback()), whole)
 
 
@@ -57,19 +68,18 @@ def test_corrected_attention_sums_to_one_and_favours_like_predictions(ops):
     np.testing.assert_allclose(attention[0, 1], attention[0, 0])
 
 
-def test_the_ensemble_against_matrices(ops, rng):
-    attention = distribution(rng, 1, 2, 4, 4)
-    values = rng.standard_normal((1, 2, 4, 3))
-    text = rng.standard_normal((5, 6))
-
-    def logits(mixed):
-        return ops.matmul(ops.merge_heads(mixed), ops.asarray(text.T))
-
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_the_ensemble_against_matrices(ops, rng, n_heads):
+    attention = distribution(rng, 1, n_heads, 4, 4)
+    values = rng.standard_normal((1, 4, 6))
+    text = ops.asarray(rng.standard_normal((5, 6)))
     noted = {}
-    out = ops.to_numpy(feed_back(ops, ops.asarray(attention), ops.asarray(values), logits, Feedback(), noted.update))
+    arguments = ops.asarray(attention), partial(weigh, ops, v=ops.asarray(values)), partial(ops.inner_products, b=text)
+    out = ops.to_numpy(feed_back(ops, *arguments, Feedback(), noted.update))
     new = ops.to_numpy(noted["corrected_attention"])
-    expected = (new @ attention + attention @ new + new) @ values / 3
-    assert_close(out, expected)
+    heads = values.reshape(4, n_heads, -1).transpose(1, 0, 2)
+    expected = (new @ attention + attention @ new + new) @ heads[None] / 3
+    assert_close(out[0], expected[0].transpose(1, 0, 2).reshape(4, 6))
 
 
 def test_content_attention_against_loops(ops, rng):

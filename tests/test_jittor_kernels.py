@@ -19,26 +19,64 @@ def inputs(jittor, rng, dtype):
     def array(*shape):
         return jittor.asarray(rng.standard_normal(shape).astype(dtype))
 
-    image, affinity = jittor.asarray(rng.uniform(0, 1, (2, 3, 9, 13)).astype(dtype)), array(2, 16, 9, 13)
+    image, affinity = jittor.asarray(rng.uniform(0, 1, (2, 3, 9, 13)).astype(dtype)), array(2, 16, 9, 13) / 16
+    points = array(9, 5)
+    products, squares = jittor.inner_products(points[2:6], points), jittor.sum(points * points, 1)
     return {
-        "softmax": [(array(3, 4, 5), -1), (array(3, 4, 5), 0), (array(2, 3, 300), 1), (array(7, 600), 0)],
+        "attention": [(array(2, 7, 6), array(2, 5, 6), array(2, 5, 6), 3, 0.5, None),
+                      (array(1, 150, 4), array(1, 150, 4), array(1, 150, 4), 2, 2.0, array(150, 150))],
+        "attention_weights": [(array(6, 7, 2), array(6, 5, 2), 0.5, None),
+                              (array(2, 150, 2), array(2, 150, 2), 2.0, array(150, 150))],
+        "k_smallest": [(array(4, 9), 3), (array(3, 500), 40), (array(2, 5), 5)],
         "layer_norm": [(array(2, 3, 8), array(8), array(8), 1e-5), (array(4, 8), array(8), array(8), 1e-3)],
+        "linear": [(array(2, 3, 8), array(5, 8), array(5)), (array(4, 8), array(5, 8), None)],
+        "matmul": [(array(3, 4), array(4, 5)), (array(3, 4), array(5, 4), True), (array(6, 3, 4), array(6, 4, 5)),
+                   (array(1, 3, 4), array(2, 4, 5)), (array(6, 3, 4), array(1, 5, 4), True)],
+        "nearest_of_products": [(products, squares, 2, 3, 1e-6), (products, squares, 2, 8, 0.9)],
+        "pamr_affinity": [(image, (1, 3), 1e-8, 0.1), (image, (8, 16), 1e-8, 0.1)],
+        "pamr_steps": [(array(2, 7, 9, 13), affinity, (1, 3), 3), (array(2, 1, 9, 13), affinity, (8, 16), 1),
+                       (array(2, 4, 9, 13), affinity, (2, 1), 0)],
         "resize_bilinear": [
             (array(3, 5, 7), bilinear_taps(5, 9, False), bilinear_taps(7, 4, False)),
             (array(1, 5, 7), bilinear_taps(5, 9, True), bilinear_taps(7, 4, True)),
         ],
-        "pamr_step": [(array(2, 4, 9, 13), affinity, (1, 3)), (array(2, 1, 9, 13), affinity, (8, 16))],
-        "pamr_affinity": [(image, (1, 3), 1e-8, 0.1), (image, (8, 16), 1e-8, 0.1)],
-    }
+        "row_sum": [(array(3, 50),), (array(1, 1),)],
+        "softmax": [(array(3, 4, 5), -1), (array(3, 4, 5), 0), (array(2, 3, 300), 1), (array(7, 600), 0)],
+        "top_mass": [(array(3, 40), 0.45), (array(3, 7), 0.0), (array(3, 7), 0.99), (array(2, 1), 0.5)],
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["softmax", "layer_norm", "resize_bilinear", "pamr_step", "pamr_affinity"])
+KERNELS = ["attention", "attention_weights", "k_smallest", "layer_norm", "linear", "matmul", "nearest_of_products",
+           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_sum", "softmax", "top_mass"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_computes_its_formula(jittor, rng, dtype, name):
     from jt_backend import formulas, kernels
 
     for arguments in inputs(jittor, rng, dtype)[name]:
-        expected = jittor.to_numpy(getattr(formulas, name)(*arguments))
-        assert_close(jittor.to_numpy(getattr(kernels, name)(*arguments)), expected)
+        expected, actual = getattr(formulas, name)(*arguments), getattr(kernels, name)(*arguments)
+        if not isinstance(actual, tuple):
+            expected, actual = (expected,), (actual,)
+        for theirs, ours in zip(expected, actual, strict=True):
+            assert_close(jittor.to_numpy(ours).astype(dtype), jittor.to_numpy(theirs).astype(dtype))
+
+
+def test_every_kernel_is_compared(jittor):
+    from jt_backend import kernels
+
+    assert sorted(kernels.__all__) == KERNELS
+
+
+def test_products_without_onednn_take_the_formulas(jittor, rng, monkeypatch):
+    from jt_backend import jt
+
+    x, y = (rng.standard_normal((2, 5, 6)).astype("float32") for _ in range(2))
+    by_kernel = [jittor.to_numpy(jittor.attention(x, y, y, 2, 0.5)), jittor.to_numpy(jittor.inner_products(x, y))]
+    monkeypatch.setattr(jt.compile_extern, "mkl_ops", None)
+    plain = [jittor.attention(x, y, y, 2, 0.5), jittor.inner_products(x, y)]
+    for a, b in zip(by_kernel, plain, strict=True):
+        assert_close(jittor.to_numpy(b), a)
 
 
 def test_kernels_are_compiled_once_for_all_sizes(jittor, rng):

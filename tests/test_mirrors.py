@@ -12,7 +12,7 @@ from core.backends import PACKAGES, PRIMITIVE_MODULES, public_functions
 
 def functions(backend, module):
     found = public_functions(pytest.importorskip(f"{PACKAGES[backend]}.{module}"))
-    helpers = ("check_", "bilinear_taps", "bicubic_matri")
+    helpers = ("check_", "bilinear_taps", "bilinear_matrix", "bicubic_matri")
     return {name: function for name, function in found.items() if not name.startswith(helpers)}
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import InputError, load_backend
+from core.backends import PACKAGES
 from core.outliers import attention_sinks, long_tokens, outlier_mask
 
 
@@ -85,11 +86,9 @@ def test_bad_features_are_told(ops, rng):
 
 
 def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
-    import core.outliers
-
     x = rng.standard_normal((2, 50, 6))
     whole = ops.to_numpy(ops.local_outlier_factor(x, 7))
-    monkeypatch.setattr(core.outliers, "CHUNK_ENTRIES", 150)
+    monkeypatch.setattr(f"{PACKAGES[ops.name]}.neighbours.BLOCK_ENTRIES", 150)
     assert_close(ops.local_outlier_factor(x, 7), whole)
 
 

@@ -31,6 +31,7 @@ def verbs(rng, dtype):
         "swap_last": [(x,)],
         "matmul": [(x, np.swapaxes(y, -1, -2)), (x, weight.T), (x[0], weight.T), (weight, np.swapaxes(x, -1, -2)),
                    (x[:, None], np.swapaxes(y, -1, -2)[None])],
+        "inner_products": [(x, y), (x[0], y), (x, weight), (x[:, None], y[None])],
         "exp": [(x,)],
         "log": [(positive,)],
         "sqrt": [(positive,)],
@@ -46,6 +47,7 @@ def verbs(rng, dtype):
         "cumsum": [(x,), (x, 1)],
         "quantile": [(x, 0.95), (x, 0.0), (x, 1.0), (x[..., :1], 0.5)],
         "k_smallest": [(x, 1), (x, 3), (x[0], 4)],
+        "top_mass": [(x, 0.45), (x, 0.0), (5 * x[0], 0.9), (x[0, :, :1], 0.5)],
         "softmax": [(x,), (x, 1), (1000 * x, 0)],
         "norm": [(x,), (x, 1, True)],
         "l2_normalise": [(x,), (x, 1), (0 * x,)],
@@ -67,6 +69,9 @@ def fields(rng, dtype):
         "neighbourhood_addition": [(3, 4, 2.0, True, dtype), (3, 4, 5.0, False, dtype)],
         "split_heads": [(tokens, 2)],
         "merge_heads": [(q,)],
+        "attention": [(tokens, tokens[:, :5], tokens[:, 1:], 2, 0.5),
+                      (tokens, tokens, tokens, 4, 0.3, rng.standard_normal((6, 6)).astype(dtype))],
+        "nearest_neighbours": [(tokens[0], 1), (tokens[1], 5)],
         "attention_weights": [(q, k, 0.5), (q, k, 0.5, rng.standard_normal((6, 6)).astype(dtype)), (q, k[:, :, :4], 0.5)],
         "resize_bilinear": [(x, (9, 4)), (x, (9, 4), True), (x, (1, 1)), (x, (5, 7)), (x[..., :1, :1], (3, 3), True)],
         "resize_bicubic": [(x, (9, 4)), (x, (8, 11), ((8 + 0.1) / 5, (11 + 0.1) / 7)), (x[0, 0], (3, 3))],
@@ -79,13 +84,16 @@ def fields(rng, dtype):
 PARITY = sorted(verbs(np.random.default_rng(0), "float32") | fields(np.random.default_rng(0), "float32"))
 
 
+WITH_INDICES = ("k_smallest", "nearest_neighbours")
+
+
 @pytest.mark.parametrize("name", PARITY)
 def test_parity_with_numpy(mirror, dtype, name, rng):
     reference = load_backend("numpy")
     for arguments in (verbs(rng, dtype) | fields(rng, dtype))[name]:
         expected = getattr(reference, name)(*arguments)
         actual = getattr(mirror, name)(*arguments)
-        if name == "k_smallest":
+        if name in WITH_INDICES:
             np.testing.assert_array_equal(mirror.to_numpy(actual[1]), expected[1])
             actual, expected = actual[0], expected[0]
         actual = mirror.to_numpy(actual)
@@ -101,7 +109,7 @@ def test_parity_with_numpy(mirror, dtype, name, rng):
 def test_dtype_is_kept(ops, dtype, name, rng):
     for arguments in (verbs(rng, dtype) | fields(rng, dtype))[name]:
         result = getattr(ops, name)(*arguments)
-        result = ops.to_numpy(result[0] if name == "k_smallest" else result)
+        result = ops.to_numpy(result[0] if name in WITH_INDICES else result)
         assert name == "argmax" or result.dtype == dtype
 
 
@@ -109,7 +117,8 @@ def test_every_primitive_is_compared():
     documented = set()
     for module in PRIMITIVE_MODULES:
         documented |= set(public_functions(__import__(f"core.{module}", fromlist=[module])))
-    helpers = {"bicubic_matrices", "bicubic_matrix", "bilinear_taps", "check_resize", "check_pamr", "select_device", "no_grad"}
+    helpers = {"bicubic_matrices", "bicubic_matrix", "bilinear_matrix", "bilinear_taps", "check_resize", "check_pamr"}
+    helpers |= {"select_device", "no_grad"}
     assert documented - helpers == set(PARITY)
 
 

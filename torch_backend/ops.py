@@ -1,6 +1,7 @@
 """Array verbs in PyTorch; the contract is `core.ops`."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -49,6 +50,10 @@ def swap_last(x: Array) -> torch.Tensor:
 
 def matmul(a: Array, b: Array) -> torch.Tensor:
     return torch.matmul(asarray(a), asarray(b))
+
+
+def inner_products(a: Array, b: Array) -> torch.Tensor:
+    return torch.matmul(asarray(a), swap_last(b))
 
 
 def exp(x: Array) -> torch.Tensor:
@@ -111,7 +116,15 @@ def l2_normalise(x: Array, axis: int = -1) -> torch.Tensor:
 
 
 def sort(x: Array, axis: int = -1) -> torch.Tensor:
-    return torch.sort(asarray(x), dim=axis).values
+    """On the CPU NumPy sorts, a share of the rows in each thread: it makes no indices, and does it vectorised."""
+    x = asarray(x)
+    if x.device.type != "cpu" or x.requires_grad or x.ndim == 0:
+        return torch.sort(x, dim=axis).values
+    rows = x.movedim(axis, -1).clone(memory_format=torch.contiguous_format)
+    parts = np.array_split(rows.numpy().reshape(-1, rows.shape[-1]), torch.get_num_threads())
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(np.ndarray.sort, parts))
+    return rows.movedim(-1, axis)
 
 
 def cumsum(x: Array, axis: int = -1) -> torch.Tensor:
@@ -124,6 +137,15 @@ def quantile(x: Array, q: float) -> torch.Tensor:
 
 def k_smallest(x: Array, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.topk(asarray(x), k, dim=-1, largest=False))
+
+
+def top_mass(x: Array, mass: float) -> torch.Tensor:
+    """Where the sum passes `mass` is searched in the sums; on the CPU NumPy sorts, which needs no indices for it."""
+    x = asarray(x)
+    descending = -sort(-x)
+    held = torch.cumsum((descending - descending[..., :1]).exp_(), dim=-1)
+    n_held = torch.searchsorted(held, held[..., -1:] * mass, right=True)
+    return descending.gather(-1, n_held.clamp_(1, x.shape[-1]) - 1)
 
 
 def select_device(device: str | None = None) -> None:

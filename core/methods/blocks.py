@@ -1,24 +1,38 @@
 """What every recipe is built on: the last block's projections, its two ways out, and the step into CLIP's shared space."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from core.arrays import Array
 from core.errors import InputError
 from core.features import ClipFeatures, HeadWeights
-from core.feedback import feed_back
+from core.feedback import feed_back, weigh
 from core.methods.parts import Parts
 
 
-def qkv(ops: Any, weights: HeadWeights, x: Array) -> tuple[Array, Array, Array]:
-    """Queries, keys and values of the last block for tokens x (B, M, D), each (B, H, M, D / H)."""
+class TokenAttention(NamedTuple):
+    """softmax(scale a b' + addition) of every head, not yet computed: a, b (B, M, D), heads being columns of them."""
+
+    a: Array
+    b: Array
+    scale: float
+    addition: Array | None = None
+
+
+Attention = Sequence[tuple[float, TokenAttention | Array]]
+"""A sum of attentions, each with its share: of tokens, or weights (B, H, M, M'), or (B, 1, M, M') the same for all heads.
+
+Weights of tokens are built only where they are looked at (`attention_weights`); to mix values they need not be (`mix`).
+"""
+
+
+def projections(ops: Any, weights: HeadWeights, x: Array, which: str = "qkv") -> list[Array]:
+    """Those of the last block's queries, keys and values that are asked for, of tokens x (B, M, D), each (B, M, D)."""
     x = ops.layer_norm(x, weights["ln_1.weight"], weights["ln_1.bias"], weights.eps)
-    projected = ops.linear(x, weights["attn.in_proj_weight"], weights["attn.in_proj_bias"])
-    width = x.shape[-1]
-    parts = (projected[..., i * width : (i + 1) * width] for i in range(3))
-    q, k, v = (ops.split_heads(part, weights.n_heads) for part in parts)
-    return q, k, v
+    return [ops.linear(x, *weights.projection(name)) for name in which]
 
 
 def head_scale(features: ClipFeatures) -> float:
@@ -26,35 +40,76 @@ def head_scale(features: ClipFeatures) -> float:
     return (features.hidden[-1].shape[-1] / features.weights.n_heads) ** -0.5
 
 
-def attend(ops: Any, weights: HeadWeights, attention: Array | None, v: Array) -> Array:
-    """out_proj(A v): attention (B, H, M, M), or None for the identity, v (B, H, M, d) -> (B, M, D)."""
-    mixed = v if attention is None else ops.matmul(attention, v)
-    return ops.linear(ops.merge_heads(mixed), weights["attn.out_proj.weight"], weights["attn.out_proj.bias"])
+def attention_weights(ops: Any, attention: Attention, n_heads: int) -> Array:
+    """The weights of the sum: (B, H, M, M'), or (B, 1, M, M') where no term is of tokens."""
+    total = None
+    for share, term in attention:
+        if isinstance(term, TokenAttention):
+            a, b = (ops.split_heads(x, n_heads) for x in (term.a, term.b))
+            term = ops.attention_weights(a, b, term.scale, term.addition)
+        total = _add_share(ops, total, share, term)
+    return total
+
+
+def mix(ops: Any, attention: Attention, v: Array, n_heads: int) -> Array:
+    """The values under the sum of attentions: v (B, M', D) -> (B, M, D)."""
+    total = None
+    for share, term in attention:
+        if isinstance(term, TokenAttention):
+            mixed = ops.attention(term.a, term.b, v, n_heads, term.scale, term.addition)
+        else:
+            mixed = weigh(ops, term, v)
+        total = _add_share(ops, total, share, mixed)
+    return total
+
+
+def _add_share(ops: Any, total: Array | None, share: float, x: Array) -> Array:
+    x = x if share == 1 else x * ops.asarray(np.float64(share), like=x)
+    return x if total is None else total + x
+
+
+def attend(ops: Any, weights: HeadWeights, attention: Attention | None, v: Array) -> Array:
+    """out_proj(A v): v (B, M', D) -> (B, M, D); None is the identity."""
+    mixed = v if attention is None else mix(ops, attention, v, weights.n_heads)
+    return ops.linear(mixed, weights["attn.out_proj.weight"], weights["attn.out_proj.bias"])
 
 
 def attend_with_parts(
-    ops: Any, weights: HeadWeights, attention: Array | None, v: Array, parts: Parts, text: Array | None
+    ops: Any, weights: HeadWeights, attention: Attention | None, v: Array, parts: Parts, text: Array | None
 ) -> Array:
-    """`attend` over the patches, with feedback after the attention has been corrected by its prediction for `text` (Q, E).
-
-    Raises InputError when there is feedback and no text.
-    """
-    parts.note(attention=attention)
+    """`attend` over the patches, with feedback after the attention has been corrected by its prediction for `text` (Q, E)."""
+    if parts.feedback is None and parts.seen is None:
+        return attend(ops, weights, attention, v)
+    explicit = None if attention is None else attention_weights(ops, attention, weights.n_heads)
+    parts.note(attention=explicit)
     if parts.feedback is None:
         return attend(ops, weights, attention, v)
+    if explicit is None:
+        explicit = ops.asarray(np.eye(v.shape[1])[None, None], like=v)
+    out = partial(ops.linear, weight=weights["attn.out_proj.weight"], bias=weights["attn.out_proj.bias"])
+    return attend_with_feedback(ops, weights, explicit, lambda a: weigh(ops, a, v), out, parts, text)
+
+
+def attend_with_feedback(
+    ops: Any,
+    weights: HeadWeights,
+    attention: Array,
+    start: Callable[[Array], Array],
+    out: Callable[[Array], Array],
+    parts: Parts,
+    text: Array | None,
+) -> Array:
+    """`feed_back` with CLIP's own prediction for `text` (Q, E). Raises InputError without text."""
     if text is None:
         raise InputError("fsa feeds the prediction back: it needs the text embeddings")
-    phrases = ops.l2_normalise(ops.asarray(text, like=v))
+    phrases = ops.l2_normalise(ops.asarray(text, like=attention))
 
     def class_logits(mixed: Array) -> Array:
-        tokens = embed(ops, weights, attend(ops, weights, None, mixed))
-        return ops.matmul(ops.l2_normalise(tokens), ops.swap_last(phrases))
+        return ops.inner_products(ops.l2_normalise(embed(ops, weights, out(mixed))), phrases)
 
-    if attention is None:
-        attention = ops.asarray(np.eye(v.shape[2])[None, None], like=v)
     if parts.seen is not None:
-        parts.note(before_feedback=attend(ops, weights, attention, v))
-    return attend(ops, weights, None, feed_back(ops, attention, v, class_logits, parts.feedback, parts.note))
+        parts.note(before_feedback=out(start(attention)))
+    return out(feed_back(ops, attention, start, class_logits, parts.feedback, parts.note))
 
 
 def full_block(ops: Any, weights: HeadWeights, x: Array, attended: Array) -> Array:

@@ -19,11 +19,19 @@ from core.affinity import aggregate, contrast_attention, cosine_similarity, keep
 from core.arrays import Array
 from core.errors import InputError
 from core.features import ClipFeatures
-from core.methods.blocks import attend_with_parts, check_choice, embed, head_scale, qkv
+from core.methods.blocks import (
+    Attention,
+    TokenAttention,
+    attend_with_parts,
+    check_choice,
+    embed,
+    head_scale,
+    projections,
+)
 from core.methods.parts import NO_PARTS, Parts
 from core.methods.repair import find_outliers, repair
 
-Mix = Callable[[Array, Array], Array]  # queries and keys of the patches -> attention
+TokensToAttention = Callable[[Array, Array], Attention]  # from the queries and keys of the patches
 
 
 def scclip(
@@ -52,12 +60,12 @@ def scclip(
     similarity = repaired_similarity(ops, features, pre_layer, outliers)
     content = contrast_attention(ops, similarity)
 
-    def mix(q: Array, k: Array) -> Array:
-        return (content + by_tokens(k if self_attention == "kk" else q, k)) / 2
+    def mixed(q: Array, k: Array) -> Attention:
+        return [(1 / 2, content), (1 / 2, by_tokens(k if self_attention == "kk" else q, k))]
 
     kept = keep_similar(ops, similarity, beta)
     after = After(beta, post_layer, multi_layers, res_cls)
-    return calibrated(ops, features, outliers, kept, mix, mix, after, parts, text)
+    return calibrated(ops, features, outliers, kept, mixed, mixed, after, parts, text)
 
 
 def sfp(
@@ -87,13 +95,13 @@ def sfp(
     kept = keep_similar(ops, repaired_similarity(ops, features, pre_layer, outliers), beta)
     content = contrast_attention(ops, kept)
 
-    def notes(q: Array, k: Array) -> Array:
-        return (by_tokens(k, k) + by_tokens(q, q)) / 2
+    def notes(q: Array, k: Array) -> Attention:
+        return [(1 / 2, by_tokens(k, k)), (1 / 2, by_tokens(q, q))]
 
-    def released(q: Array, k: Array) -> Array:
-        return (by_tokens(k, k) + by_tokens(q, q) + content) / 3
+    def released(q: Array, k: Array) -> Attention:
+        return [(1 / 3, by_tokens(k, k)), (1 / 3, by_tokens(q, q)), (1 / 3, content)]
 
-    main, fused = (notes, notes) if attention == "notes" else (released, lambda q, k: content)
+    main, fused = (notes, notes) if attention == "notes" else (released, lambda q, k: [(1, content)])
     after = After(beta, post_layer, multi_layers, res_cls)
     return calibrated(ops, features, outliers, kept, main, fused, after, parts, text)
 
@@ -112,8 +120,8 @@ def calibrated(
     features: ClipFeatures,
     outliers: Array,
     pre_similarity: Array,
-    main: Mix,
-    fused: Mix,
+    main: TokensToAttention,
+    fused: TokensToAttention,
     after: After,
     parts: Parts,
     text: Array | None,
@@ -124,9 +132,9 @@ def calibrated(
     post = cosine_similarity(ops, features.hidden[_layer(features, after.post_layer)][:, 1:])
     post = keep_similar(ops, post, after.beta)
 
-    def through(patches: Array, class_token: Array, mix: Mix, parts: Parts) -> Array:
-        q, k, v = qkv(ops, features.weights, patches)
-        attended = attend_with_parts(ops, features.weights, mix(q, k), v, parts, text)
+    def through(patches: Array, class_token: Array, attention: TokensToAttention, parts: Parts) -> Array:
+        q, k, v = projections(ops, features.weights, patches)
+        attended = attend_with_parts(ops, features.weights, attention(q, k), v, parts, text)
         return aggregate(ops, attended + class_token * ops.asarray(after.res_cls, like=class_token), post)
 
     repaired = repair(ops, features, last[:, 1:], outliers)
@@ -139,12 +147,13 @@ def calibrated(
     return embed(ops, features.weights, tokens)
 
 
-def token_attention(ops: Any, features: ClipFeatures, parts: Parts) -> Mix:
+def token_attention(ops: Any, features: ClipFeatures, parts: Parts) -> Callable[[Array, Array], TokenAttention]:
     """softmax(a b' s) over the patches, with the parts' neighbourhood added to the logits."""
     s, omega = head_scale(features), None
     if parts.neighbourhood is not None:
-        omega = ops.neighbourhood_addition(*features.grid, parts.neighbourhood, class_token=False, dtype="float64")
-    return lambda a, b: ops.attention_weights(a, b, s, omega)
+        patches = features.hidden[-1]
+        omega = ops.neighbourhood_addition(*features.grid, parts.neighbourhood, class_token=False, like=patches)
+    return lambda a, b: TokenAttention(a, b, s, omega)
 
 
 def repaired_similarity(ops: Any, features: ClipFeatures, layer: int, outliers: Array) -> Array:

@@ -15,7 +15,18 @@ from typing import Any
 
 from core.arrays import Array
 from core.features import ClipFeatures
-from core.methods.blocks import attend, attend_with_parts, check_choice, embed, full_block, head_scale, qkv
+from core.methods.blocks import (
+    Attention,
+    TokenAttention,
+    attend,
+    attend_with_parts,
+    attention_weights,
+    check_choice,
+    embed,
+    full_block,
+    head_scale,
+    projections,
+)
 from core.methods.parts import NO_PARTS, Parts
 from core.methods.repair import last_input
 
@@ -78,13 +89,13 @@ def last_block(
     check_choice("attn_strategy", attn_strategy, ATTENTION_STRATEGIES)
     check_choice("arch", arch, BLOCKS)
     weights, x = features.weights, last_input(ops, features, parts)
-    q, k, v = qkv(ops, weights, x)
     std = gaussian_std if attn_strategy in ("naclip", "nonly") else parts.neighbourhood
-    attention = similarity(ops, features, attn_strategy, q, k, std)
+    attention, v = similarity(ops, features, x, attn_strategy, std)
     if parts.feedback is not None:
-        patches = None if attention is None else between_patches(ops, attention)
-        return embed(ops, weights, attend_with_parts(ops, weights, patches, v[:, :, 1:], parts, text))
-    parts.note(attention=None if attention is None else attention[:, :, 1:, 1:])
+        patches = between_patches(ops, attention, weights.n_heads)
+        return embed(ops, weights, attend_with_parts(ops, weights, patches, v[:, 1:], parts, text))
+    if parts.seen is not None and attention is not None:
+        parts.note(attention=attention_weights(ops, attention, weights.n_heads)[:, :, 1:, 1:])
     tokens = attend(ops, weights, attention, v)
     if arch == "vanilla":
         tokens = full_block(ops, weights, x, tokens)
@@ -92,38 +103,39 @@ def last_block(
 
 
 def similarity(
-    ops: Any, features: ClipFeatures, attn_strategy: str, q: Array, k: Array, gaussian_std: float | None
-) -> Array | None:
-    """Attention weights over class token and patches, (B, H or 1, 1 + N, 1 + N); None stands for the identity.
+    ops: Any, features: ClipFeatures, x: Array, attn_strategy: str, gaussian_std: float | None
+) -> tuple[Attention | None, Array]:
+    """The attention over class token and patches, None for the identity, and the values (B, 1 + N, D), of the input x.
 
     gaussian_std: of the neighbourhood added to the logits, None for none.
     """
-    if attn_strategy == "identity":
-        return None
     s, omega = head_scale(features), None
     if gaussian_std is not None:
-        omega = ops.asarray(ops.neighbourhood_addition(*features.grid, gaussian_std, dtype="float64"), like=k)
+        omega = ops.neighbourhood_addition(*features.grid, gaussian_std, like=x)
     if attn_strategy == "nonly":
-        return neighbourhood_only(ops, q, k, s, omega)
-    if attn_strategy == "csa":
-        return ops.attention_weights(q, q, s, omega) + ops.attention_weights(k, k, s, omega)
-    a, b = {"vanilla": (q, k), "qq": (q, q), "kk": (k, k), "naclip": (k, k)}[attn_strategy]
-    return ops.attention_weights(a, b, s, omega)
+        q, k, v = projections(ops, features.weights, x)
+        return [(1, neighbourhood_only(ops, q, k, features.weights.n_heads, s, omega))], v
+    pairs = {"identity": (), "vanilla": ("qk",), "qq": ("qq",), "kk": ("kk",), "naclip": ("kk",), "csa": ("qq", "kk")}
+    names = sorted({*"".join(pairs[attn_strategy]), "v"})
+    token = dict(zip(names, projections(ops, features.weights, x, "".join(names)), strict=True))
+    terms = [(1, TokenAttention(token[a], token[b], s, omega)) for a, b in pairs[attn_strategy]]
+    return terms or None, token["v"]
 
 
-def neighbourhood_only(ops: Any, q: Array, k: Array, s: float, omega: Array) -> Array:
+def neighbourhood_only(ops: Any, q: Array, k: Array, n_heads: int, s: float, omega: Array) -> Array:
     r"""softmax($\omega\, s\, c$), (B, 1, M, M), with c the mean of $|q_p| |k_P|$ over heads and all pairs p, P of one image.
 
     The scale alone says how sharp the neighbourhood is; what the tokens hold does not enter otherwise.
     """
-    q_length = ops.mean(ops.norm(q, axis=-1), axis=-1)
-    k_length = ops.mean(ops.norm(k, axis=-1), axis=-1)
+    q_length, k_length = (ops.mean(ops.norm(ops.split_heads(x, n_heads), axis=-1), axis=-1) for x in (q, k))
     c = ops.mean(q_length * k_length, axis=-1)
     sharpness = c[:, None, None, None] * ops.asarray(s, like=c)
     return ops.softmax(omega[None, None] * sharpness, axis=-1)
 
 
-def between_patches(ops: Any, attention: Array) -> Array:
-    """The attention without the class token's row and column, its rows summing to 1 again: (B, H, N, N)."""
-    attention = attention[:, :, 1:, 1:]
-    return attention / ops.sum(attention, axis=-1, keepdims=True)
+def between_patches(ops: Any, attention: Attention | None, n_heads: int) -> Attention | None:
+    """The attention without the class token's row and column, its rows summing to 1 again; the identity as it is."""
+    if attention is None:
+        return None
+    weights = attention_weights(ops, attention, n_heads)[:, :, 1:, 1:]
+    return [(1, weights / ops.sum(weights, axis=-1, keepdims=True))]

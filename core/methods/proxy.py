@@ -3,6 +3,7 @@
 Lan et al., "ProxyCLIP", ECCV 2024; FSA: `core.feedback`. The embeddings lie on the external model's grid.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,11 @@ from core.affinity import contrast_attention, cosine_similarity
 from core.arrays import Array
 from core.errors import InputError
 from core.features import ClipFeatures
-from core.feedback import Feedback
-from core.methods.blocks import attend_with_parts, embed, qkv
+from core.feedback import Feedback, weigh
+from core.methods.blocks import attend_with_feedback, embed, projections
 from core.methods.parts import NO_PARTS, Parts
 from core.methods.repair import last_input
+from core.resize import bilinear_matrix
 
 
 def proxyclip(
@@ -31,9 +33,12 @@ def proxyclip(
     Gives (B, hE wE, E). Raises InputError without external features.
     """
     patches = last_input(ops, features, parts)[:, 1:]
-    attention, values = proxy_attention(ops, features, patches, external, beta, gamma)
-    mixed = attend_with_parts(ops, features.weights, attention, values, parts, text)
-    return embed(ops, features.weights, mixed)
+    attention = external_attention(ops, patches, external, beta, gamma)
+    parts.note(attention=attention)
+    start, out = values_on_external_grid(ops, features, patches, tuple(external.shape[-2:]))
+    if parts.feedback is not None:
+        return embed(ops, features.weights, attend_with_feedback(ops, features.weights, attention, start, out, parts, text))
+    return embed(ops, features.weights, out(start(attention)))
 
 
 def fsa(
@@ -59,10 +64,8 @@ def fsa(
     return proxyclip(ops, features, beta=beta, gamma=gamma, external=external, text=text, parts=parts)
 
 
-def proxy_attention(
-    ops: Any, features: ClipFeatures, patches: Array, external: Array | None, beta: float, gamma: float
-) -> tuple[Array, Array]:
-    """The external attention (B, 1, M, M) and CLIP's values (B, H, M, d) on the external grid of M = hE wE places."""
+def external_attention(ops: Any, patches: Array, external: Array | None, beta: float, gamma: float) -> Array:
+    """Attention between the M = hE wE places of external features (B, c, hE, wE): (B, 1, M, M)."""
     if external is None:
         raise InputError("this method needs another vision model's features: give external (B, c, h', w')")
     external = ops.asarray(external, like=patches)
@@ -71,9 +74,33 @@ def proxy_attention(
         raise InputError(f"external features must be {wanted}, not {tuple(external.shape)}")
     batch, channels, rows, columns = external.shape
     places = ops.swap_last(ops.reshape(external, (batch, channels, rows * columns)))
-    _, _, v = qkv(ops, features.weights, patches)
-    width = v.shape[1] * v.shape[3]
-    fmap = ops.reshape(ops.swap_last(ops.merge_heads(v)), (batch, width, *features.grid))
-    resized = ops.reshape(ops.resize_bilinear(fmap, (rows, columns)), (batch, width, rows * columns))
-    values = ops.split_heads(ops.swap_last(resized), features.weights.n_heads)
-    return contrast_attention(ops, cosine_similarity(ops, places), gamma, beta), values
+    return contrast_attention(ops, cosine_similarity(ops, places), gamma, beta)
+
+
+def values_on_external_grid(
+    ops: Any, features: ClipFeatures, patches: Array, grid: tuple[int, int]
+) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    r"""How CLIP's values V, resized by R to the external grid, are mixed and projected: $(A R V) W^\top + b$.
+
+    All of it is linear, so it is computed in the narrower way: where CLIP's grid has fewer patches than V columns, R is
+    applied to the attention, and W to the values, before they meet: $(A R) (V W^\top) + b$. Gives `start`: A (B, 1, M, M')
+    -> A R or A R V, and `out`: anything linear in that -> (B, M, D).
+    """
+    weights, (rows, columns) = features.weights, features.grid
+    (v,) = projections(ops, weights, patches, "v")
+    batch, n_patches, width = v.shape
+    weight, bias = weights["attn.out_proj.weight"], weights["attn.out_proj.bias"]
+    if n_patches > width:
+        fmap = ops.reshape(ops.swap_last(v), (batch, width, rows, columns))
+        resized = ops.swap_last(ops.reshape(ops.resize_bilinear(fmap, grid), (batch, width, grid[0] * grid[1])))
+        return lambda attention: weigh(ops, attention, resized), lambda mixed: ops.linear(mixed, weight, bias)
+    projected = ops.linear(v, weight)
+    by_row, by_column = (ops.asarray(bilinear_matrix(*n), like=v) for n in zip(features.grid, grid, strict=True))
+
+    def start(attention: Array) -> Array:
+        n = attention.shape[2]
+        fields = ops.matmul(ops.reshape(attention, (batch, n, *grid)), by_column)
+        fields = ops.matmul(ops.swap_last(fields), by_row)
+        return ops.reshape(ops.swap_last(fields), (batch, n, n_patches))
+
+    return start, lambda mixed: ops.matmul(mixed, projected) + bias

@@ -1,0 +1,24 @@
+"""Nearest neighbours in PyTorch; the contract is `core.neighbours`."""
+
+import torch
+
+from core.arrays import Array
+from core.chunks import row_blocks
+from core.neighbours import BLOCK_ENTRIES, NOISE
+from torch_backend.ops import asarray, k_smallest
+
+
+def nearest_neighbours(x: Array, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    x = asarray(x)
+    x = x - x.mean(dim=0)
+    squares = x.square().sum(dim=1)
+    noise = NOISE[str(x.dtype).removeprefix("torch.")]
+    distances, indices = [], []
+    for rows in row_blocks(len(x), len(x), BLOCK_ENTRIES):
+        order = torch.addmm(squares, x[rows], x.T, alpha=-2)
+        order.diagonal(rows.start).fill_(torch.inf)
+        nearest, index = k_smallest(order, k)
+        nearest = nearest + squares[rows, None]
+        distances.append(torch.where(nearest > noise * (squares[rows, None] + squares[index]), nearest, 0))
+        indices.append(index)
+    return torch.cat(distances), torch.cat(indices)
