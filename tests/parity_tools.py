@@ -1,0 +1,96 @@
+"""The command `scripts/parity.py` called in this process, faults to put into a backend, and a check of its page."""
+
+import importlib.util
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "parity.py"
+
+
+def load_command() -> ModuleType:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("parity_command", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_command(command: ModuleType, capsys: pytest.CaptureFixture, *argv: str) -> SimpleNamespace:
+    """Its exit code and what it printed."""
+    try:
+        code = command.main(argv)
+    except SystemExit as left:
+        code = left.code
+    captured = capsys.readouterr()
+    return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+
+def bad_call(done: SimpleNamespace, says: str) -> None:
+    assert done.code == 2 and done.out == "" and says in done.err
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1
+
+
+def off_by_a_thousandth(f):
+    return lambda *a, **k: f(*a, **k) * 1.001
+
+
+def transposed(f):
+    return lambda *a, **k: f(*a, **k).transpose(-1, -2)
+
+
+def not_a_number(f):
+    return lambda *a, **k: f(*a, **k) * float("nan")
+
+
+def one_short(f):
+    return lambda *a, **k: f(*a, **k)[..., :-1]
+
+
+def in_double(f):
+    return lambda *a, **k: f(*a, **k).double()
+
+
+def next_index(f):
+    return lambda *a, **k: f(*a, **k) + 1
+
+
+def failing(f):
+    def fail(*a, **k):
+        raise RuntimeError("no such kernel\n  at line 5")
+
+    return fail
+
+
+def check_page(page: str) -> None:
+    """Well formed, nothing loaded from elsewhere, light and dark, drawings that are XML, marks within their panels."""
+    open_tags = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            for name, value in attributes:
+                assert name not in ("href", "srcset") and (name != "src" or value.startswith("data:image/png;base64,"))
+            assert tag not in ("script", "link", "iframe", "object")
+            if tag not in ("meta", "img", "br", "circle", "line", "rect", "polygon"):
+                open_tags.append(tag)
+
+        def handle_startendtag(self, tag, attributes):
+            pass
+
+        def handle_endtag(self, tag):
+            if tag not in ("circle", "line", "rect", "polygon"):
+                assert open_tags.pop() == tag
+
+    Reader().feed(page)
+    assert open_tags == [] and "prefers-color-scheme: dark" in page and "url(" not in page and "@import" not in page
+    drawings = re.findall(r"<svg viewBox.*?</svg>", page, re.DOTALL)
+    assert drawings
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        width, height = (float(root.get(side)) for side in ("width", "height"))
+        marks = root.findall("circle")
+        assert all(0 < float(m.get("cx")) < width and 0 < float(m.get("cy")) < height for m in marks)
