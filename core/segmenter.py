@@ -40,7 +40,8 @@ class Segmenter:
     method: a name of `METHODS`; `method_options` are its own, such as `gaussian_std=5.0`. backend: "jittor", "torch" or
     "numpy", which computes everything after the backbone. model: "embedded" (no download), an open_clip name with
     `pretrained` a tag or a file, an open_clip model in hand, or a `ClipBackbone`. device: "cpu", "cuda" or None for a GPU
-    where one can be used. quick_gelu: overrides the activation found for the weights.
+    where one can be used. quick_gelu: overrides the activation found for the weights. precision: of the tower's products,
+    "fp32", "fp16" or "bf16".
 
     pamr: refine the logits along the picture's edges; None does it for naclip, as published. window, stride: pixels of the
     sliding windows; 0 sees the picture whole. short_side: of the picture as the tower sees it. Unless given, these three
@@ -62,6 +63,7 @@ class Segmenter:
         pretrained: "str | Path | None" = None,
         device: str | None = None,
         quick_gelu: bool | None = None,
+        precision: str | None = None,
         pamr: bool | None = None,
         window: int | None = None,
         stride: int | None = None,
@@ -79,7 +81,7 @@ class Segmenter:
         self.needs = method_needs(method, method_options)
         self.external = _check_external(method, external, self.needs)
         _check_settings(window, stride, short_side, logit_scale, prob_thd, area_thd, batch_size)
-        backbone = _backbone(model, pretrained, device, quick_gelu)
+        backbone = _backbone(model, pretrained, device, quick_gelu, precision)
         self.ops = load_backend(backend)
         self.ops.select_device(device)
         self.backbone = backbone
@@ -133,7 +135,7 @@ class Segmenter:
         return {
             "method": self.method, "options": self.options, "external": self.external,
             "external_sha256": getattr(self.external_model, "weights_sha256", None),
-            "backend": self.backend, "device": str(self.backbone.device),
+            "backend": self.backend, "device": str(self.backbone.device), "precision": self.backbone.precision,
             "model": loaded.name, "pretrained": None if loaded.pretrained is None else str(loaded.pretrained),
             "weights_sha256": self.backbone.weights_sha256, "activation": loaded.activation,
             "short_side": self.short_side, "window": self.window, "stride": self.stride,
@@ -198,7 +200,8 @@ class Segmenter:
         probabilities = class_probabilities(self.ops, logits, parsed.phrase_class, self.logit_scale)
         labels = label_pixels(self.ops, probabilities, self.prob_thd, self.area_thd)
         scores = np.asarray(self.ops.to_numpy(probabilities), dtype=np.float32)
-        scores = scores / scores.sum(axis=0, keepdims=True)
+        if len(parsed.names) < len(parsed.phrases):  # else the softmax sums to 1 already
+            scores = scores / scores.sum(axis=0, keepdims=True)
         return Segmentation(self.ops.to_numpy(labels).astype(np.int32), scores, list(parsed.names), image)
 
     def _settle_sizes(self, window: int | None, stride: int | None, short_side: int | None) -> None:
@@ -230,7 +233,9 @@ def _external_model(external: str | None, backbone: Any) -> Any:
     return load_external(external, backbone.device)
 
 
-def _backbone(model: Any, pretrained: Any, device: str | None, quick_gelu: bool | None) -> Any:
+def _backbone(
+    model: Any, pretrained: Any, device: str | None, quick_gelu: bool | None, precision: str | None
+) -> Any:
     try:
         from torch_backend.backbone import ClipBackbone
     except ModuleNotFoundError as error:
@@ -238,11 +243,11 @@ def _backbone(model: Any, pretrained: Any, device: str | None, quick_gelu: bool 
             raise
         raise InputError("the CLIP backbone needs PyTorch and open_clip: pip install torch open_clip_torch") from None
     if isinstance(model, ClipBackbone):
-        if pretrained is not None or quick_gelu is not None:
-            raise InputError("a ClipBackbone has its weights and its activation: leave pretrained and quick_gelu out")
+        if (pretrained, quick_gelu, precision) != (None, None, None):
+            raise InputError("a ClipBackbone is complete: leave pretrained, quick_gelu and precision out")
         return model
     pretrained = None if pretrained is None else str(pretrained)
-    return ClipBackbone(model, pretrained, device=device, quick_gelu=quick_gelu)
+    return ClipBackbone(model, pretrained, device=device, quick_gelu=quick_gelu, precision=precision or "fp32")
 
 
 def _method_settings(method: str, preset: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:

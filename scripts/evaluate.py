@@ -45,7 +45,7 @@ what is given here goes before them, and is recorded. Exit code: 0 when all went
 """
 SIZES = ("short_side", "window", "stride", "logit_scale", "prob_thd", "area_thd", "pamr", "external")
 SCENE_SIZES = ("short_side", "window", "stride", "logit_scale")
-MODEL = ("model", "pretrained", "quick_gelu", "device")
+MODEL = ("model", "pretrained", "quick_gelu", "device", "precision")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -73,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     model.add_argument("--backend", nargs="+", choices=(*PACKAGES, "all"), default=["jittor"], metavar="NAME",
                        help=f"one or several of {', '.join(PACKAGES)}, or all (default: jittor)")  # fmt: skip
     model.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where it can be used")
+    model.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of the image tower's products (default: fp32)")
 
     method = parser.add_argument_group("method")
     which = method.add_mutually_exclusive_group()

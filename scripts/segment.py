@@ -37,7 +37,7 @@ windows.
 Exit code: 0 when all went well, 2 when the call or any picture was bad.
 """
 # What the command hands on to the Segmenter, which has the defaults.
-SEGMENTER_OPTIONS = ("model", "pretrained", "quick_gelu", "device", "pamr", "window", "stride", "short_side",
+SEGMENTER_OPTIONS = ("model", "pretrained", "quick_gelu", "device", "precision", "pamr", "window", "stride", "short_side",
                      "logit_scale", "prob_thd", "area_thd", "external")  # fmt: skip
 OUTPUT_ENDINGS = ("_overlay.png", "_labels.png", "_scores.npz", "_attention.png", "_outliers.png", "_repair.png",
                   "_feedback.png", "_features.npz", ".json")  # fmt: skip
@@ -73,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     model.add_argument("--backend", choices=PACKAGES, default="jittor", metavar="NAME",
                        help="%(choices)s (default: %(default)s)")  # fmt: skip
     model.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where it can be used")
+    model.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of the image tower's products (default: fp32)")
 
     method = parser.add_argument_group("method")
     method.add_argument("--method", default="naclip", metavar="NAME",

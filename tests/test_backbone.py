@@ -41,6 +41,23 @@ def test_any_grid(rng, height, width, grid):
     assert len(features.hidden) == 2
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_is_near_and_another(rng, precision):
+    """Another result than float32's, else the option does nothing; the attention that heads read is not rounded."""
+    model, x = seeded_clip(3, image_size=64, layers=3), pixels(rng, height=64, width=64)
+    exact = ClipBackbone(model, device="cpu").features(x, attention=True)
+    half = ClipBackbone(model, device="cpu", precision=precision).features(x, attention=True)
+    assert half.hidden[-1].dtype == half.attention.dtype == torch.float32
+    difference = (half.hidden[-1] - exact.hidden[-1]).abs().max() / exact.hidden[-1].abs().max()
+    assert 1e-6 < difference < 3e-2
+    torch.testing.assert_close(half.attention.sum(-1), torch.ones(half.attention.shape[:-1]))
+
+
+def test_an_unknown_precision_is_told():
+    with pytest.raises(InputError, match="precision"):
+        ClipBackbone(seeded_clip(3, image_size=64, layers=2), device="cpu", precision="int8")
+
+
 def test_position_embedding_is_the_reference_s_interpolation():
     """The grid resized bicubically with the scale factors (h + 0.1) / G, by PyTorch's own interpolate."""
     visual = seeded_clip(3, image_size=64, layers=2).visual

@@ -128,6 +128,13 @@ def test_asarray_takes_on_another_array_s_dtype(ops, dtype):
         assert ops.to_numpy(ops.asarray(x, like=like)).dtype == dtype
 
 
+def test_of_equals_argmax_gives_the_first(ops, dtype):
+    x = np.zeros((21, 70, 90), dtype=dtype)
+    x[[5, 9, 20]] = 1
+    assert (ops.to_numpy(ops.argmax(x, axis=0)) == 5).all()
+    assert (ops.to_numpy(ops.argmax(x.transpose(1, 2, 0).copy(), axis=-1)) == 5).all()
+
+
 def test_native_arrays_give_what_numpy_arrays_give(ops, rng):
     image, mask = rng.uniform(0, 1, (1, 3, 6, 8)).astype("float32"), rng.standard_normal((1, 2, 3, 4)).astype("float32")
     native = ops.pamr(ops.asarray(image), ops.asarray(mask), num_iter=2, dilations=(1,))

@@ -18,6 +18,7 @@ from torch_backend.ops import asarray
 from torch_backend.resize import resize_bicubic
 from torch_backend.text import TextEncoder
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 GRID_OFFSET = 0.1  # DINO's guard against rounding in the scale of the position grid, kept by every published method
 
 
@@ -27,7 +28,8 @@ class ClipBackbone:
     model: an open_clip model in hand, or a name such as "ViT-B-16", or "embedded". pretrained: an open_clip tag such as
     "openai", or a local file (safetensors, or .pt read with weights_only). quick_gelu: overrides what the weights are
     found to need; it and pretrained go with a name, not with a model in hand. device: "cpu", "cuda", or None for a GPU where
-    one can be used.
+    one can be used. precision: "fp32", or "fp16" or "bf16" for the image tower's products alone; hidden states, heads and
+    text stay in float32.
 
     Raises InputError when the architecture cannot serve the heads, the weights cannot be had, or the device is not there.
     """
@@ -39,8 +41,11 @@ class ClipBackbone:
         *,
         device: str | None = None,
         quick_gelu: bool | None = None,
+        precision: str = "fp32",
     ) -> None:
-        self.device = choose_device(device)
+        if precision not in PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.device, self.precision = choose_device(device), precision
         if isinstance(model, str):
             loaded = load_clip(model, pretrained, quick_gelu)
         elif pretrained is not None or quick_gelu is not None:
@@ -80,8 +85,10 @@ class ClipBackbone:
             size = self.patch_size
             raise InputError(f"pixels must be (B, 3, H, W) with sides of at least {size}, not {tuple(pixels.shape)}")
         visual = self.visual
-        patches = visual.conv1(pixels.to(visual.conv1.weight.dtype))
+        with self._autocast():
+            patches = visual.conv1(pixels.to(visual.conv1.weight.dtype))
         grid = (patches.shape[2], patches.shape[3])
+        patches = patches.to(visual.conv1.weight.dtype)
         class_token = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)
         x = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
         x = visual.ln_pre(x + position_embedding(visual, grid).to(x.dtype))
@@ -90,9 +97,14 @@ class ClipBackbone:
         for index, block in enumerate(blocks[:-1]):
             if attention and index == len(blocks) - 2:
                 weights = block_attention(block, x)
-            x = block(x)
+            with self._autocast():
+                x = block(x)
             hidden.append(x.float())
         return ClipFeatures(hidden, self.weights, grid, weights)
+
+    def _autocast(self) -> torch.autocast:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def text_embeddings(self, phrases: list[str]) -> np.ndarray:
         """(Q, E) float32 of unit length: each phrase in every template, averaged; cached on disk."""

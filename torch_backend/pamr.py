@@ -13,13 +13,19 @@ from core.pamr import DIRECTIONS, EPS, SHARPNESS, check_pamr
 from torch_backend.ops import asarray
 from torch_backend.resize import resize_bilinear
 
+CLASSES_AT_ONCE = 8  # whose masks stay in the outer caches through all steps
 
 def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int] = (8, 16)) -> torch.Tensor:
     mask = asarray(mask)
     image = asarray(image, like=mask)
     check_pamr(image.shape, mask.shape, num_iter, dilations)
     affinity = pamr_affinity(image, dilations)
-    mask = resize_bilinear(mask, image.shape[-2:], align_corners=True)
+    size = image.shape[-2:]
+    refined = [_steps(resize_bilinear(m, size, True), affinity, num_iter, dilations) for m in mask.split(CLASSES_AT_ONCE, 1)]
+    return torch.cat(refined, dim=1)
+
+
+def _steps(mask: torch.Tensor, affinity: torch.Tensor, num_iter: int, dilations: Sequence[int]) -> torch.Tensor:
     for _ in range(num_iter):
         refined = torch.zeros_like(mask)
         for n, shifted in enumerate(_neighbours(mask, dilations)):

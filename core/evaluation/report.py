@@ -107,7 +107,7 @@ def describe_configuration(configuration: dict[str, Any]) -> str:
         ("sizes", sizes + (", rounded to whole patches" if c["whole_patches"] else "")),
         ("labels", f"logit scale {c['logit_scale']:g}, prob_thd {c['prob_thd']:g}, area_thd {c['area_thd']:g}, {pamr}"),
         ("names", c["class_names"]),
-        ("model", f"{_model(c)}, {c['dtype']}, {c['activation']}, weights SHA-256 {c['weights_sha256']}"),
+        ("model", f"{_model(c)}, {c['dtype']}, products in {c['precision']}, {c['activation']}, weights SHA-256 {c['weights_sha256']}"),
         ("external", f"{c['external']}, weights SHA-256 {c['external_sha256']}" if c["external"] else ""),
         ("backend", f"{c['backend']}, {c['device']}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in c["versions"].items())),
