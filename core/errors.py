@@ -1,4 +1,4 @@
-"""The one kind of error that is meant for a person."""
+"""The one kind of error that is meant for a person, and the one that memory's end can look like."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,9 @@ class InputError(ValueError):
 
     Commands print it without a traceback and exit with code 2.
     """
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; PyTorch and Jittor say so in a RuntimeError."""
+    says = str(error).lower()
+    return isinstance(error, MemoryError) or "allocate memory" in says or "out of memory" in says

@@ -17,11 +17,20 @@ from core.errors import InputError
 from core.files import atomic_path
 
 FORMAT = "jittor-ovseg features 1"
-WEIGHT_NAMES = (
-    "ln_1.weight", "ln_1.bias", "attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight", "attn.out_proj.bias",
-    "ln_2.weight", "ln_2.bias", "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias",
-    "ln_post.weight", "ln_post.bias", "proj",
-)  # fmt: skip
+
+
+def weight_shapes(width: int, embed: int) -> dict[str, tuple[int, ...]]:
+    """The names that the last block's weights and the tower's end have in open_clip, and their shapes."""
+    return {
+        "ln_1.weight": (width,), "ln_1.bias": (width,), "attn.in_proj_weight": (3 * width, width),
+        "attn.in_proj_bias": (3 * width,), "attn.out_proj.weight": (width, width), "attn.out_proj.bias": (width,),
+        "ln_2.weight": (width,), "ln_2.bias": (width,), "mlp.c_fc.weight": (4 * width, width),
+        "mlp.c_fc.bias": (4 * width,), "mlp.c_proj.weight": (width, 4 * width), "mlp.c_proj.bias": (width,),
+        "ln_post.weight": (width,), "ln_post.bias": (width,), "proj": (width, embed),
+    }  # fmt: skip
+
+
+WEIGHT_NAMES = tuple(weight_shapes(1, 1))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.backends import PACKAGES
 from core.classes import ClassList, parse_classes, read_classes_file
-from core.errors import InputError
+from core.errors import InputError, lacks_memory
 from core.explain import check_place, explain
 from core.features import ClipFeatures
 from core.files import make_folder
@@ -222,12 +222,6 @@ def segment_all(arguments: argparse.Namespace) -> int:
     if bad and len(stems) > 1:
         print(f"{len(bad)} of {len(stems)} pictures could not be segmented: {', '.join(bad)}", file=sys.stderr)
     return 2 if bad else 0
-
-
-def lacks_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; PyTorch and Jittor say so in a RuntimeError."""
-    says = str(error).lower()
-    return isinstance(error, MemoryError) or "allocate memory" in says or "out of memory" in says
 
 
 def print_notes(classes: ClassList, say: Callable[..., None]) -> None:

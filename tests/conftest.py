@@ -1,9 +1,11 @@
 """Fixtures shared by all tests: the backends, the golden arrays, the seeded tower behind them."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
+from scripts_as_modules import load_script, run
 
 from core import ClipFeatures, InputError, load_backend
 from core.backends import PACKAGES
@@ -70,3 +72,16 @@ def golden_features(golden, golden_backbone) -> ClipFeatures:
     from golden.golden_inputs import normalise, picture
 
     return golden_backbone.features(normalise(picture(224, 224, int(golden["seed"]) + 1)), attention=True)
+
+
+@pytest.fixture
+def torch():
+    """The Torch backend's primitives."""
+    return backend_or_skip("torch")
+
+
+@pytest.fixture
+def parity(capsys, tmp_path, monkeypatch):
+    """Runs `scripts/parity.py` in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return partial(run, load_script("parity"), capsys)

@@ -1,33 +1,9 @@
-"""The command `scripts/parity.py` called in this process, faults to put into a backend, and a check of its page."""
+"""Faults to put into a backend, and a check of its page."""
 
-import importlib.util
 import re
 from html.parser import HTMLParser
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from xml.etree import ElementTree
-
-import pytest
-
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "parity.py"
-
-
-def load_command() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("parity_command", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def run_command(command: ModuleType, capsys: pytest.CaptureFixture, *argv: str) -> SimpleNamespace:
-    """Its exit code and what it printed."""
-    try:
-        code = command.main(argv)
-    except SystemExit as left:
-        code = left.code
-    captured = capsys.readouterr()
-    return SimpleNamespace(code=code, out=captured.out, err=captured.err)
 
 
 def bad_call(done: SimpleNamespace, says: str) -> None:

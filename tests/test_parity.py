@@ -18,12 +18,6 @@ DTYPES = ("float32", "float64")
 FEW = ["matmul", "attention*", "pamr", "outliers:LOF", "naclip", "scclip+neighbourhood+fsa"]
 
 
-@pytest.fixture
-def torch():
-    """The Torch backend's primitives."""
-    return backend_or_skip("torch")
-
-
 # What is compared
 
 

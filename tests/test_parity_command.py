@@ -3,14 +3,13 @@
 import json
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import backend_or_skip
-from parity_tools import SCRIPT, bad_call, check_page, load_command, not_a_number, off_by_a_thousandth, run_command
+from parity_tools import bad_call, check_page, not_a_number, off_by_a_thousandth
 from PIL import Image
+from scripts_as_modules import SCRIPTS, load_script
 
 from core import InputError, load_backend
 from core.parity.cases import DTYPES, choose_cases, seeded_cases
@@ -19,36 +18,18 @@ from core.parity.dumps import save_dump
 from core.parity.runs import run_cases
 
 
-@pytest.fixture
-def torch():
-    """The Torch backend's primitives."""
-    return backend_or_skip("torch")
-
-
-@pytest.fixture(scope="module")
-def command():
-    return load_command()
-
-
-@pytest.fixture
-def call(command, capsys, tmp_path, monkeypatch):
-    """Runs the command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return partial(run_command, command, capsys)
-
-
-def test_list_names_every_case(call):
-    done = call("--list")
+def test_list_names_every_case(parity):
+    done = parity("--list")
     assert done.code == 0
     assert [line.split()[0] for line in done.out.splitlines()] == [case.name for case in seeded_cases()]
-    assert [line.split()[0] for line in call("--list", "--only", "sfp:*").out.splitlines()] == [
+    assert [line.split()[0] for line in parity("--list", "--only", "sfp:*").out.splitlines()] == [
         "sfp:detector=L2", "sfp:detector=LOF", "sfp:attention=notes",
     ]  # fmt: skip
 
 
-def test_a_report_in_three_forms(torch, call):
+def test_a_report_in_three_forms(torch, parity):
     files = ("--json", "new/r.json", "--html", "new/r.html")
-    done = call("--backends", "torch", "numpy", "--only", "pamr", "fsa", "argmax", *files)
+    done = parity("--backends", "torch", "numpy", "--only", "pamr", "fsa", "argmax", *files)
     assert done.code == 0 and done.err == ""
     lines = done.out.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("  ") and "e-" in line] == ["pamr", "fsa"]
@@ -65,9 +46,9 @@ def test_a_report_in_three_forms(torch, call):
     check_page(Path("new/r.html").read_text(encoding="utf-8"))
 
 
-def test_a_page_shows_the_failure(torch, monkeypatch, call):
+def test_a_page_shows_the_failure(torch, monkeypatch, parity):
     monkeypatch.setattr(torch, "pamr", not_a_number(torch.pamr))
-    done = call("--backends", "numpy", "torch", "--only", "pamr", "naclip", "--html", "r.html", "--json", "r.json")
+    done = parity("--backends", "numpy", "torch", "--only", "pamr", "naclip", "--html", "r.html", "--json", "r.json")
     page = Path("r.html").read_text(encoding="utf-8")
     check_page(page)
     assert done.code == 1 and "FAILED" in page and "NaN on torch&#x27;s side" in page and "✕ pamr" in page
@@ -82,17 +63,17 @@ def test_marks_lie_where_the_differences_are():
     assert places[4] - places[3] == pytest.approx((places[3] - places[2]) / 6)
 
 
-def test_a_backend_that_is_not_there_is_named_and_left_out(torch, command, monkeypatch, call):
+def test_a_backend_that_is_not_there_is_named_and_left_out(torch, monkeypatch, parity):
     def without_jittor(name):
         if name == "jittor":
             raise InputError("the jittor backend needs jittor: pip install jittor")
         return load_backend(name)
 
-    monkeypatch.setattr(command, "load_backend", without_jittor)
-    done = call("--only", "exp")
+    monkeypatch.setattr(load_script("parity"), "load_backend", without_jittor)
+    done = parity("--only", "exp")
     assert done.code == 0 and done.err == "note: left out: the jittor backend needs jittor: pip install jittor\n"
-    bad_call(call("--only", "exp", "--backends", "numpy", "jittor"), "pip install jittor")
-    bad_call(call("dump", "--backend", "jittor", "--out", "j.npz"), "pip install jittor")
+    bad_call(parity("--only", "exp", "--backends", "numpy", "jittor"), "pip install jittor")
+    bad_call(parity("dump", "--backend", "jittor", "--out", "j.npz"), "pip install jittor")
 
 
 @pytest.mark.parametrize(("argv", "says"), [
@@ -134,7 +115,7 @@ def test_a_backend_that_is_not_there_is_named_and_left_out(torch, command, monke
     ("compare good.npz fewer.npz", "run both with the same --only"),
     ("compare good.npz foreign.npz", "the inputs of numpy (good) and numpy (foreign) differ, first in exp float32 1: 2x3x5"),
 ])  # fmt: skip
-def test_a_bad_call_gives_one_line_and_code_2(torch, call, argv, says):
+def test_a_bad_call_gives_one_line_and_code_2(torch, parity, argv, says):
     numpy = load_backend("numpy")
     cases = choose_cases(seeded_cases(), ["exp", "log"])
     run = run_cases(numpy, cases, DTYPES)
@@ -153,7 +134,7 @@ def test_a_bad_call_gives_one_line_and_code_2(torch, call, argv, says):
     Path("a.txt").write_text("no picture, no dump")
     Image.new("RGB", (64, 48), "red").save("a.png")
     before = sorted(path.name for path in Path().iterdir())
-    bad_call(call(*argv.split()), says)
+    bad_call(parity(*argv.split()), says)
     assert sorted(path.name for path in Path().iterdir()) == before
 
 
@@ -161,7 +142,7 @@ def test_bad_options_load_no_framework(tmp_path):
     program = f"""
 import runpy, sys
 sys.argv = ["parity.py", *sys.argv[1:]]
-try: runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+try: runpy.run_path({str(SCRIPTS / "parity.py")!r}, run_name="__main__")
 except SystemExit as left: print(left.code, [name for name in ("torch", "jittor", "PIL") if name in sys.modules])
 """
     for bad in (["--only", "nacl"], ["--json", "."], ["dump", "--out", "x"], ["compare", "a.npz", "b.npz"]):
@@ -183,10 +164,10 @@ def scene(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("argv", ["--method naclip", "--method scclip+fsa", "--method proxyclip --external self --no-pamr"])
-def test_a_picture_through_two_backends(torch, call, scene, argv):
+def test_a_picture_through_two_backends(torch, parity, scene, argv):
     words = ["--classes", "red circle,red ring", "blue square", "grass"]
     given = [*words, "--backends", "numpy", "torch", *argv.split(), "--json", "r.json", "--html", "r.html"]
-    done = call("--picture", str(scene), *given)
+    done = parity("--picture", str(scene), *given)
     assert done.code == 0, done.err
     record = json.loads(Path("r.json").read_text())
     method = argv.split()[1]
@@ -203,8 +184,8 @@ def test_a_picture_through_two_backends(torch, call, scene, argv):
     assert page.count('alt="labels by ') == 2 and page.count('class="map"') == 2
 
 
-def test_a_fault_behind_the_head_is_found_on_a_picture(torch, monkeypatch, call, scene):
+def test_a_fault_behind_the_head_is_found_on_a_picture(torch, monkeypatch, parity, scene):
     monkeypatch.setattr(torch, "pamr", off_by_a_thousandth(torch.pamr))
-    done = call("--picture", str(scene), "--classes", "red circle", "grass", "--backends", "numpy", "torch")
+    done = parity("--picture", str(scene), "--classes", "red circle", "grass", "--backends", "numpy", "torch")
     assert done.code == 1 and "! naclip: pixels, numpy-torch, float32, 60x80: logits" in done.out
     assert "! naclip: patch embeddings" not in done.out

@@ -4,50 +4,29 @@ import json
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import backend_or_skip
 from parity_tools import (
-    SCRIPT,
     bad_call,
     check_page,
     failing,
     in_double,
-    load_command,
     next_index,
     not_a_number,
     off_by_a_thousandth,
     one_short,
-    run_command,
     transposed,
 )
+from scripts_as_modules import SCRIPTS
 
 from core import METHODS, load_backend
 from core.parity.cases import DTYPES, choose_cases, seeded_cases
 from core.parity.dumps import load_dump, save_dump
 from core.parity.inputs import generator, seeded_features
 from core.parity.runs import run_cases
-
-
-@pytest.fixture
-def torch():
-    """The Torch backend's primitives."""
-    return backend_or_skip("torch")
-
-
-@pytest.fixture(scope="module")
-def command():
-    return load_command()
-
-
-@pytest.fixture
-def call(command, capsys, tmp_path, monkeypatch):
-    """Runs the command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return partial(run_command, command, capsys)
 
 
 @pytest.mark.parametrize(("primitive", "fault", "case", "says"), [
@@ -61,9 +40,9 @@ def call(command, capsys, tmp_path, monkeypatch):
     ("argmax", next_index, "argmax", "differ that are clear"),
     ("sort", failing, "sort", "torch raises RuntimeError: no such kernel"),
 ])  # fmt: skip
-def test_a_faulty_backend_fails(torch, monkeypatch, call, primitive, fault, case, says):
+def test_a_faulty_backend_fails(torch, monkeypatch, parity, primitive, fault, case, says):
     monkeypatch.setattr(torch, primitive, fault(getattr(torch, primitive)))
-    done = call("--backends", "numpy", "torch", "--only", case, "matmul")
+    done = parity("--backends", "numpy", "torch", "--only", case, "matmul")
     assert done.code == 1
     failures = [line for line in done.out.splitlines() if line.startswith("  ! ")]
     assert failures and all(line.startswith(f"  ! {case}, numpy-torch, float") for line in failures)
@@ -71,17 +50,17 @@ def test_a_faulty_backend_fails(torch, monkeypatch, call, primitive, fault, case
     assert done.out.splitlines()[-1].endswith(f"beyond tolerance in 1: {case}")
 
 
-def test_nan_on_both_sides_is_no_agreement(torch, monkeypatch, call):
+def test_nan_on_both_sides_is_no_agreement(torch, monkeypatch, parity):
     for ops in (torch, load_backend("numpy")):
         monkeypatch.setattr(ops, "gelu", not_a_number(ops.gelu))
-    done = call("--backends", "numpy", "torch", "--only", "gelu")
+    done = parity("--backends", "numpy", "torch", "--only", "gelu")
     assert done.code == 1 and "NaN on numpy's side" in done.out
 
 
-def test_a_primitive_without_a_case_fails(torch, monkeypatch, call):
+def test_a_primitive_without_a_case_fails(torch, monkeypatch, parity):
     for ops in (torch, load_backend("numpy")):
         monkeypatch.setattr(ops, "convolve", lambda x: x, raising=False)
-    done = call("--backends", "numpy", "torch", "--dtypes", "float32", "--json", "r.json")
+    done = parity("--backends", "numpy", "torch", "--dtypes", "float32", "--json", "r.json")
     assert done.code == 1 and "no case for convolve" in done.out
     assert [r["problem"] for r in json.loads(Path("r.json").read_text())["rows"] if not r["passed"]] == ["no case for convolve"]
 
@@ -102,51 +81,51 @@ def test_a_dump_survives_saving(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_two_dumps_are_compared_like_two_backends(torch, call):
-    assert call("dump", "--backend", "torch", "--out", "dumps", "--only", "pamr", "sfp").code == 0
-    assert call("dump", "--backend", "numpy", "--out", "n.npz", "--only", "pamr", "sfp").code == 0
-    across = call("compare", "n.npz", "dumps/parity-torch.npz", "--json", "a.json", "--html", "a.html")
-    here = call("--backends", "numpy", "torch", "--only", "pamr", "sfp", "--json", "b.json")
+def test_two_dumps_are_compared_like_two_backends(torch, parity):
+    assert parity("dump", "--backend", "torch", "--out", "dumps", "--only", "pamr", "sfp").code == 0
+    assert parity("dump", "--backend", "numpy", "--out", "n.npz", "--only", "pamr", "sfp").code == 0
+    across = parity("compare", "n.npz", "dumps/parity-torch.npz", "--json", "a.json", "--html", "a.html")
+    here = parity("--backends", "numpy", "torch", "--only", "pamr", "sfp", "--json", "b.json")
     assert across.code == here.code == 0
     a, b = (json.loads(Path(name).read_text()) for name in ("a.json", "b.json"))
     assert a["rows"] == b["rows"] and a["runs"] == b["runs"]
     check_page(Path("a.html").read_text(encoding="utf-8"))
 
 
-def test_a_faulty_dump_fails_and_says_of_which_file(torch, monkeypatch, call):
-    call("dump", "--backend", "torch", "--out", "good.npz", "--only", "pamr", "exp")
+def test_a_faulty_dump_fails_and_says_of_which_file(torch, monkeypatch, parity):
+    parity("dump", "--backend", "torch", "--out", "good.npz", "--only", "pamr", "exp")
     monkeypatch.setattr(torch, "pamr", off_by_a_thousandth(torch.pamr))
-    assert call("dump", "--backend", "torch", "--out", "bad.npz", "--only", "pamr", "exp").code == 0
+    assert parity("dump", "--backend", "torch", "--out", "bad.npz", "--only", "pamr", "exp").code == 0
     monkeypatch.setattr(torch, "exp", failing(torch.exp))
-    broken = call("dump", "--backend", "torch", "--out", "broken.npz", "--only", "pamr", "exp")
+    broken = parity("dump", "--backend", "torch", "--out", "broken.npz", "--only", "pamr", "exp")
     assert broken.code == 1 and "RuntimeError: no such kernel" in broken.err
-    done = call("compare", "good.npz", "bad.npz")
+    done = parity("compare", "good.npz", "bad.npz")
     assert done.code == 1 and "! pamr, torch (good)-torch (bad), float32" in done.out and "! exp" not in done.out
-    assert "exp, torch (good)-torch (broken), float64" in call("compare", "good.npz", "broken.npz").out
+    assert "exp, torch (good)-torch (broken), float64" in parity("compare", "good.npz", "broken.npz").out
 
 
-def test_dumps_of_a_primitive_without_a_case_fail(torch, monkeypatch, call):
+def test_dumps_of_a_primitive_without_a_case_fail(torch, monkeypatch, parity):
     for ops in (torch, load_backend("numpy")):
         monkeypatch.setattr(ops, "convolve", lambda x: x, raising=False)
-        call("dump", "--backend", ops.name, "--out", f"{ops.name}.npz", "--dtypes", "float32")
-    done = call("compare", "numpy.npz", "torch.npz")
+        parity("dump", "--backend", ops.name, "--out", f"{ops.name}.npz", "--dtypes", "float32")
+    done = parity("compare", "numpy.npz", "torch.npz")
     assert done.code == 1 and "no case for convolve" in done.out
 
 
-def test_dumps_of_a_user_s_own_features(torch, call):
+def test_dumps_of_a_user_s_own_features(torch, parity):
     seeded_features(generator("own"), "float32", 2, (6, 7), embed=8).save("own.npz")
     seeded_features(generator("others"), "float32", 2, (6, 7), embed=8).save("others.npz")
     chosen = ("--only", "*clip", "vanilla")
     for backend in ("numpy", "torch"):
-        done = call("dump", "--backend", backend, "--features", "own.npz", "--out", f"{backend}.npz", *chosen)
+        done = parity("dump", "--backend", backend, "--features", "own.npz", "--out", f"{backend}.npz", *chosen)
         assert done.code == 0 and "7 cases" in done.out
-    done = call("compare", "numpy.npz", "torch.npz", "--json", "r.json")
+    done = parity("compare", "numpy.npz", "torch.npz", "--json", "r.json")
     assert done.code == 0
     record = json.loads(Path("r.json").read_text())
     assert {r["case"] for r in record["rows"]} == METHODS.keys() - {"sfp", "fsa"} | {"vanilla"}
     assert {r["trial"] for r in record["rows"]} == {"2 x 6 x 7"}
-    call("dump", "--backend", "torch", "--features", "others.npz", "--out", "torch.npz", *chosen)
-    bad_call(call("compare", "numpy.npz", "torch.npz"), "the inputs of numpy and torch differ")
+    parity("dump", "--backend", "torch", "--features", "others.npz", "--out", "torch.npz", *chosen)
+    bad_call(parity("compare", "numpy.npz", "torch.npz"), "the inputs of numpy and torch differ")
 
 
 def dump_without(framework: str, backend: str, tmp_path: Path) -> subprocess.CompletedProcess:
@@ -155,7 +134,7 @@ def dump_without(framework: str, backend: str, tmp_path: Path) -> subprocess.Com
     program = f"""
 import sys
 sys.modules[{framework!r}] = None
-sys.path.insert(0, {str(SCRIPT.parent)!r})
+sys.path.insert(0, {str(SCRIPTS)!r})
 import parity
 a = parity.main(["dump", "--backend", {backend!r}, "--out", "a.npz", "--dtypes", "float32", "--only", "exp", "naclip"])
 b = parity.main(["dump", "--backend", {backend!r}, "--out", "b.npz", "--dtypes", "float32", "--only", "naclip",

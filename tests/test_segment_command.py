@@ -1,6 +1,5 @@
 """The command `scripts/segment.py`: what it checks, prints and writes, around a small stand-in for the Segmenter."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,22 +10,19 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from scripts_as_modules import SCRIPTS, load_script, run
 
 from core import InputError, results
 from core import segmenter as segmenter_module
 from core.classes import parse_classes
 from core.results import Segmentation
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "segment.py"
+SCRIPT = SCRIPTS / "segment.py"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def command() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("segment_command", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("segment")
 
 
 @pytest.fixture
@@ -78,16 +74,6 @@ def pictures(tmp_path, monkeypatch) -> Path:
     Image.new("RGB", (6, 4), "blue").save("b.png")
     Path("bad.png").write_text("no picture")
     return tmp_path
-
-
-def run(command: ModuleType, capsys: pytest.CaptureFixture, *argv: str) -> SimpleNamespace:
-    """Run the command in this process."""
-    try:
-        code = command.main(argv)
-    except SystemExit as left:
-        code = left.code
-    captured = capsys.readouterr()
-    return SimpleNamespace(code=code, out=captured.out, err=captured.err)
 
 
 def files(folder: str = "out") -> list[str]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.features import WEIGHT_NAMES, ClipFeatures, HeadWeights
+from core.features import ClipFeatures, HeadWeights, weight_shapes
 
 
 def seeded_clip(seed, image_size=224, layers=12, quick_gelu=True, **vision):
@@ -22,14 +22,7 @@ def seeded_clip(seed, image_size=224, layers=12, quick_gelu=True, **vision):
 
 def random_features(rng, batch=2, grid=(3, 5), width=16, n_heads=2, embed=8, layers=12, dtype="float32", activation="gelu"):
     """A `ClipFeatures` of random numbers, in NumPy, with the last but one block's attention."""
-    shapes = {
-        "ln_1.weight": (width,), "ln_1.bias": (width,), "attn.in_proj_weight": (3 * width, width),
-        "attn.in_proj_bias": (3 * width,), "attn.out_proj.weight": (width, width), "attn.out_proj.bias": (width,),
-        "ln_2.weight": (width,), "ln_2.bias": (width,), "mlp.c_fc.weight": (4 * width, width),
-        "mlp.c_fc.bias": (4 * width,), "mlp.c_proj.weight": (width, 4 * width), "mlp.c_proj.bias": (width,),
-        "ln_post.weight": (width,), "ln_post.bias": (width,), "proj": (width, embed),
-    }  # fmt: skip
-    assert set(shapes) == set(WEIGHT_NAMES)
+    shapes = weight_shapes(width, embed)
     weights = {name: (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(dtype) for name, shape in shapes.items()}
     n = 1 + grid[0] * grid[1]
     hidden = [rng.standard_normal((batch, n, width)).astype(dtype) for _ in range(layers - 1)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.classes import parse_classes
-from core.errors import InputError
+from core.errors import InputError, lacks_memory
 from core.evaluation.datasets import DataSet, Sample
 from core.evaluation.journal import Journal
 from core.evaluation.labels import load
@@ -128,7 +128,6 @@ def _reason(error: Exception) -> str:
     """What to say of a picture that failed; anything but bad input and a lack of memory is a bug, and raised again."""
     if isinstance(error, InputError):
         return str(error)
-    says = str(error).lower()
-    if isinstance(error, MemoryError) or "allocate memory" in says or "out of memory" in says:
+    if lacks_memory(error):
         return "not enough memory for it"
     raise error

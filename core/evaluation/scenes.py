@@ -117,7 +117,8 @@ def describe(configurations: Mapping[str, Mapping[str, dict[str, Any]]]) -> str:
     c = next(iter(by_row.values()))
     window = f"window {c['window']} by {c['stride']}" if c["window"] else "whole picture"
     lines = [
-        f"model     {c['model']}, {c['dtype']}, products in {c['precision']}, {c['activation']}, weights SHA-256 {c['weights_sha256']}",
+        f"model     {c['model']}, {c['activation']}, weights SHA-256 {c['weights_sha256']}",
+        f"dtype     {c['dtype']}, the tower's products in {c['precision']}",
         f"sizes     short side {c['short_side']}, {window}, logit scale {c['logit_scale']:g}",
         f"device    {c['device']}",
         f"versions  {', '.join(f'{name} {version}' for name, version in c['versions'].items())}",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.arrays import as_numpy
-from core.features import ClipFeatures, HeadWeights
+from core.features import ClipFeatures, HeadWeights, weight_shapes
 
 SEED = 20261121
 
@@ -41,13 +41,7 @@ def seeded_features(
     layers: int = 12,
 ) -> ClipFeatures:
     """`ClipFeatures` of random numbers from a tower of `layers` blocks, in NumPy, with block L-2's attention."""
-    shapes = {
-        "ln_1.weight": (width,), "ln_1.bias": (width,), "attn.in_proj_weight": (3 * width, width),
-        "attn.in_proj_bias": (3 * width,), "attn.out_proj.weight": (width, width), "attn.out_proj.bias": (width,),
-        "ln_2.weight": (width,), "ln_2.bias": (width,), "mlp.c_fc.weight": (4 * width, width),
-        "mlp.c_fc.bias": (4 * width,), "mlp.c_proj.weight": (width, 4 * width), "mlp.c_proj.bias": (width,),
-        "ln_post.weight": (width,), "ln_post.bias": (width,), "proj": (width, embed),
-    }  # fmt: skip
+    shapes = weight_shapes(width, embed)
     weights = {name: normal(rng, shape, dtype) / np.sqrt(np.array(shape[-1], dtype)) for name, shape in shapes.items()}
     n = 1 + grid[0] * grid[1]
     hidden = [normal(rng, (batch, n, width), dtype) for _ in range(layers - 1)]
