@@ -8,7 +8,6 @@ from typing import Any
 from core.arrays import Array
 
 AGGREGATION_EPS = 1e-6
-EXCLUDED = -1e30  # as good as minus infinity, which Jittor's kernels are not compiled for
 
 
 def cosine_similarity(ops: Any, patches: Array) -> Array:
@@ -39,9 +38,4 @@ def contrast_attention(ops: Any, similarity: Array, gamma: float = 3.0, beta: fl
     mean = ops.mean(similarity, axis=(1, 2), keepdims=True)
     logits = (similarity - mean * ops.asarray(beta, like=mean)) * ops.asarray(gamma, like=mean)
     floor = ops.minimum(ops.max(logits, axis=-1, keepdims=True), 0.0)
-    return softmax_over(ops, logits, logits >= floor)[:, None]
-
-
-def softmax_over(ops: Any, logits: Array, kept: Array) -> Array:
-    """Softmax along the last axis over the entries that are kept; the others weigh 0. Every row must keep one."""
-    return ops.softmax(ops.where(kept, logits, EXCLUDED), axis=-1)
+    return ops.softmax_at_least(logits, floor)[:, None]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from core.affinity import softmax_over
 from core.arrays import Array
 from core.chunks import row_blocks
 
@@ -96,7 +95,7 @@ def _attention_rows(ops: Any, divergence: Array, feedback: Feedback) -> Array:
     similarity = 1 / (1 + divergence)
     logits = similarity * ops.exp(similarity * ops.asarray(feedback.sharpness, like=similarity))
     if feedback.prune:
-        return softmax_over(ops, logits, confident_links(ops, similarity, feedback.mass))
+        return ops.softmax_at_least(logits, ops.top_mass(similarity, feedback.mass), by=similarity)
     return ops.softmax(logits, axis=-1)
 
 
@@ -113,8 +112,3 @@ def kl_divergence(ops: Any, p: Array, log_p: Array, log_q: Array) -> Array:
     """
     negative_entropy = ops.sum(p * log_p, axis=-1, keepdims=True)
     return ops.maximum(negative_entropy - ops.inner_products(p, log_q), 0.0)
-
-
-def confident_links(ops: Any, similarity: Array, mass: float) -> Array:
-    """Which links of a row hold `mass` of the softmax over the row, the strongest first and always kept; (B, N, N)."""
-    return similarity >= ops.top_mass(similarity, mass)

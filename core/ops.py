@@ -125,6 +125,16 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
+def softmax_at_least(x: Array, least: Array, by: Array | None = None) -> Array:
+    """Softmax along the last axis over the entries whose `by`, or `x` itself, is at least `least`; the others weigh 0.
+
+    x and by (..., n), least (..., 1). Every row must keep one entry.
+    """
+    x, least = asarray(x), asarray(least)
+    kept = (x if by is None else asarray(by)) >= least
+    return softmax(np.where(kept, x, -np.inf))
+
+
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
     """Euclidean length along an axis."""
     return np.sqrt(np.sum(np.square(asarray(x)), axis=axis, keepdims=keepdims))

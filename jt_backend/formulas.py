@@ -21,6 +21,13 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     return jt.nn.softmax(x, dim=axis % x.ndim)
 
 
+def softmax_at_least(x: jt.Var, by: jt.Var, least: jt.Var) -> jt.Var:
+    """Softmax of each row of x (M, n) over the entries whose `by` (M, n) is at least the row's `least` (M,)."""
+    kept = by >= least.reshape([-1, 1])
+    excluded = constants([-1e30], x)  # as good as minus infinity, which Jittor's kernels are not compiled for
+    return softmax(jt.ternary(kept, x, x * 0 + excluded), 1)
+
+
 def row_sum(x: jt.Var) -> jt.Var:
     """Sums of the rows of x (M, n)."""
     return jt.sum(x, dim=1)

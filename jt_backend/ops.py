@@ -134,6 +134,12 @@ def softmax(x: Array, axis: int = -1) -> jt.Var:
     return kernels.softmax(asarray(x), axis)
 
 
+def softmax_at_least(x: Array, least: Array, by: Array | None = None) -> jt.Var:
+    x, least = asarray(x), asarray(least)
+    rows, decisive = (y.reshape([-1, x.shape[-1]]) for y in (x, x if by is None else asarray(by)))
+    return kernels.softmax_at_least(rows, decisive, least.reshape([-1])).reshape(x.shape)
+
+
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> jt.Var:
     return jt.sqrt(sum(jt.sqr(asarray(x)), axis, keepdims))
 

@@ -42,12 +42,13 @@ def inputs(jittor, rng, dtype):
         ],
         "row_sum": [(array(3, 50),), (array(1, 1),)],
         "softmax": [(array(3, 4, 5), -1), (array(3, 4, 5), 0), (array(2, 3, 300), 1), (array(7, 600), 0)],
+        "softmax_at_least": [(array(3, 40), array(3, 40), array(3) - 1), (array(1, 5), array(1, 5), array(1) - 9)],
         "top_mass": [(array(3, 40), 0.45), (array(3, 7), 0.0), (array(3, 7), 0.99), (array(2, 1), 0.5)],
     }  # fmt: skip
 
 
 KERNELS = ["attention", "attention_weights", "k_smallest", "layer_norm", "linear", "matmul", "nearest_of_products",
-           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_sum", "softmax", "top_mass"]  # fmt: skip
+           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_sum", "softmax", "softmax_at_least", "top_mass"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -46,9 +46,10 @@ def verbs(rng, dtype):
         "sort": [(x,), (x, 1)],
         "cumsum": [(x,), (x, 1)],
         "quantile": [(x, 0.95), (x, 0.0), (x, 1.0), (x[..., :1], 0.5)],
-        "k_smallest": [(x, 1), (x, 3), (x[0], 4)],
+        "k_smallest": [(x, 1), (x, 3), (x[0], 4), (rng.standard_normal((3, 700)).astype(dtype), 20)],
         "top_mass": [(x, 0.45), (x, 0.0), (5 * x[0], 0.9), (x[0, :, :1], 0.5)],
         "softmax": [(x,), (x, 1), (1000 * x, 0)],
+        "softmax_at_least": [(x, np.sort(x, -1)[..., 2:3]), (x, np.sort(y, -1)[..., 1:2], y)],
         "norm": [(x,), (x, 1, True)],
         "l2_normalise": [(x,), (x, 1), (0 * x,)],
         "linear": [(x, weight, bias), (x, weight)],
@@ -126,6 +127,13 @@ def test_asarray_takes_on_another_array_s_dtype(ops, dtype):
     like = ops.asarray(np.ones(2, dtype=dtype))
     for x in (np.arange(3.0), np.arange(3, dtype="float32"), np.array([True, False])):
         assert ops.to_numpy(ops.asarray(x, like=like)).dtype == dtype
+
+
+def test_infinite_entries_are_the_last_of_the_smallest(ops, dtype):
+    x = np.full((1, 90), np.inf, dtype=dtype)
+    x[0, 70] = 2
+    values, indices = (ops.to_numpy(part)[0].tolist() for part in ops.k_smallest(x, 3))
+    assert values == [2, np.inf, np.inf] and indices[0] == 70 and len({*indices}) == 3
 
 
 def test_of_equals_argmax_gives_the_first(ops, dtype):

@@ -108,6 +108,11 @@ def softmax(x: Array, axis: int = -1) -> torch.Tensor:
     return torch.softmax(asarray(x), dim=axis)
 
 
+def softmax_at_least(x: Array, least: Array, by: Array | None = None) -> torch.Tensor:
+    x, least = asarray(x), asarray(least)
+    return torch.softmax(x.masked_fill((x if by is None else asarray(by)) < least, -torch.inf), dim=-1)
+
+
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> torch.Tensor:
     return torch.linalg.vector_norm(asarray(x), dim=axis, keepdim=keepdims)
 

@@ -28,7 +28,7 @@ COMPOSITIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 VARIANTS = tuple((name, {}) for name in METHODS) + SWITCHES + COMPOSITIONS
 """Every method as published, the main switches, and compositions."""
 
-UNPRUNED = "float32 without pruning: rounding may turn a link at its edge, on a small grid that is much; see confident_links"
+UNPRUNED = "float32 without pruning: rounding may turn a link at its edge, on a small grid that is much; see links"
 
 
 AT_LINKS = "float32: of many links some lie where rounding decides whether they are pruned, so 2e-3; float64 keeps 1e-10"

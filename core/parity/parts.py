@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.affinity import cosine_similarity, keep_similar
-from core.feedback import Feedback, confident_links
+from core.feedback import Feedback
 from core.outliers import attention_sinks, long_tokens, outlier_mask
 from core.parity.inputs import generator, normal, uniform
 
@@ -69,7 +69,8 @@ def similar_patches(ops: Any, patches: np.ndarray) -> Outcome:
 
 def strong_links(ops: Any, similarity: np.ndarray) -> Outcome:
     """FSA's pruning: a link may flip where the mass held by some number of links of its row is `MASS` itself."""
-    kept = ops.to_numpy(confident_links(ops, ops.asarray(similarity), MASS)).astype(bool)
+    native = ops.asarray(similarity)
+    kept = ops.to_numpy(native >= ops.top_mass(native, MASS)).astype(bool)
     e = np.exp(-np.sort(-similarity.astype(np.float64), axis=-1))
     held = np.cumsum(e / e.sum(axis=-1, keepdims=True), axis=-1)
     margin = np.abs(held - MASS).min(axis=-1, keepdims=True)
@@ -82,6 +83,6 @@ PARTS: dict[str, Callable[..., Outcome]] = {
     "outliers:SOM": by_sinks,
     "outliers:L2": by_length,
     "keep_similar": similar_patches,
-    "confident_links": strong_links,
+    "links": strong_links,
 }
-DRAWS = {"outliers:SOM": _attention, "confident_links": _similarity}
+DRAWS = {"outliers:SOM": _attention, "links": _similarity}

@@ -100,6 +100,11 @@ def _inner_products(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
     return [(x, y), (x[0], y[0]), (y[:1], x), (x[:, None], y[None])]
 
 
+def _softmax_at_least(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
+    x, by = draw(b, m, n), draw(b, m, n)
+    return [(x, np.median(x, -1, keepdims=True)), *((x, least(by, -1, keepdims=True), by) for least in (np.min, np.max))]
+
+
 def _where(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
     x, y = draw(b, m, n), draw(b, m, n)
     return [(x > 0, x, y), (x > 0, x, -np.inf), (x > 0, x, 0.0)]
@@ -132,6 +137,7 @@ VERBS: dict[str, Callable[[Draw, int, int, int], list[tuple]]] = {
     "sort": _along,
     "cumsum": _along,
     "quantile": lambda draw, b, m, n: [(draw(b, m, n), q) for q in (0.95, 0.0, 1.0)] + [(draw(b, m, 1), 0.5)],
+    "softmax_at_least": _softmax_at_least,
     "top_mass": lambda draw, b, m, n: [(draw(b, m, n), mass) for mass in (0.45, 0.0, 0.99)],
     "k_smallest": lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), n - 1), (draw(m, n), n)],
     "linear": lambda draw, b, m, n: [(draw(b, m, n), draw(6, n), draw(6)), (draw(b, m, n), draw(6, n))],

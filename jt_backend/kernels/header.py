@@ -3,7 +3,6 @@
 HEADER = """
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 #include <vector>
 #include <omp.h>

@@ -39,6 +39,26 @@ SOFTMAX = """
     }
 """
 
+SOFTMAX_AT_LEAST = """
+    @alias(x, in0)
+    @alias(by, in1)
+    @alias(least, in2)
+    @alias(y, out0)
+    const x_type lowest = -1e30;
+    #pragma omp parallel for
+    for (int64 row = 0; row < x_shape0; row++) {
+        const int64 n = x_shape1;
+        const x_type *from = x_p + row * n, *decisive = by_p + row * n, limit = least_p[row];
+        x_type* to = y_p + row * n;
+        x_type most = lowest, total = 0;
+        for (int64 j = 0; j < n; j++) to[j] = decisive[j] >= limit ? from[j] : lowest;
+        for (int64 j = 0; j < n; j++) most = std::max(most, to[j]);
+        for (int64 j = 0; j < n; j++) { to[j] = exp_below(to[j] - most); total += to[j]; }
+        const x_type share = 1 / total;
+        for (int64 j = 0; j < n; j++) to[j] *= share;
+    }
+"""
+
 ROW_SUM = """
     @alias(x, in0)
     #pragma omp parallel for
@@ -73,16 +93,17 @@ SMALLEST = """
 template <typename T> struct Smallest {
     std::vector<std::pair<T, int>> found;
     void take(const T* row, int64_t n, int64_t k, int64_t skipped) {
-        T limit = std::numeric_limits<T>::max();
+        T limit = 0;
+        bool any = true;
         found.clear();
         for (int64_t first = 0; first < n; first += 16) {
             const int64_t last = std::min(first + 16, n);
-            int below = 0;
+            int below = any;
             for (int64_t j = first; j < last; j++) below |= row[j] < limit;
             if (!below) continue;
             for (int64_t j = first; j < last; j++)
-                if (row[j] < limit && j != skipped) found.emplace_back(row[j], j);
-            if (found.size() >= 4 * k + 16) { cut(k); limit = found.back().first; }
+                if ((any || row[j] < limit) && j != skipped) found.emplace_back(row[j], j);
+            if (found.size() >= 4 * k + 16) { cut(k); limit = found.back().first; any = false; }
         }
         cut(k);
         std::sort(found.begin(), found.end());
@@ -177,6 +198,13 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     shape = list(x.shape)
     planes = x.reshape([int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))])
     return jt.code(planes.shape, x.dtype, [planes], cpu_header=HEADER, cpu_src=SOFTMAX).reshape(shape)
+
+
+def softmax_at_least(x: jt.Var, by: jt.Var, least: jt.Var) -> jt.Var:
+    """`formulas.softmax_at_least`, row by row."""
+    if jt.flags.use_cuda:
+        return formulas.softmax_at_least(x, by, least)
+    return jt.code(x.shape, x.dtype, [x, by, least], cpu_header=HEADER, cpu_src=SOFTMAX_AT_LEAST)
 
 
 def row_sum(x: jt.Var) -> jt.Var:
