@@ -141,7 +141,7 @@ def attention_weights(a: jt.Var, b: jt.Var, scale: float, addition: jt.Var | Non
 
 def _by_sgemm(*arrays: jt.Var) -> bool:
     """Whether oneDNN can take these: float32 on the CPU, none of them empty."""
-    if jt.flags.use_cuda or jt.compile_extern.mkl_ops is None:
+    if jt.flags.use_cuda or getattr(jt.compile_extern, "mkl_ops", None) is None:
         return False
     return all(x.dtype == "float32" and x.numel() for x in arrays)
 
