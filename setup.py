@@ -30,11 +30,13 @@ setup(
         f"onednn-devel-cpu-gomp==2021.2.0; {ON_X86_LINUX}",  # its headers
     ],
     extras_require={
+        "plots": ["matplotlib>=3.8"],  # scripts/benchmark.py --growth
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",  # laws, tried on many inputs
             "scikit-learn>=1.3",  # a witness for local outlier factors
             "ruff>=0.6",
+            "matplotlib>=3.8",
         ],
     },
 )

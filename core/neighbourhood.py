@@ -12,6 +12,8 @@ import numpy as np
 from core.arrays import Array
 from core.errors import InputError
 
+CACHED_PATCHES = 2048  # of a grid whose neighbourhoods are kept: 16 MB in float32
+
 
 def gaussian_window(h: int, w: int, std: float, dtype: str = "float32") -> Array:
     r"""(h, w) Gaussian window centred on the grid's middle, with a peak of 1 there.
@@ -33,15 +35,16 @@ def neighbourhood_addition(
 
     $\omega_{(i,j),(m,n)} = \exp(-((i-m)^2 + (j-n)^2) / (2\,\mathrm{std}^2))$; the class token's row and column, which come
     first, are zero. It is the Kronecker product of two one-dimensional Gaussians, so no convolution is needed. With `like`,
-    of that array's dtype and on its device. It is computed once for a grid, and not to be written to.
+    of that array's dtype and on its device. Up to 2048 patches it is computed once for a grid; it is not to be written to.
 
     Raises InputError when `std` is not a finite number above 0 or a side is below 1.
     """
     _check(h, w, std)
-    return _addition(h, w, float(std), class_token, dtype if like is None else like.dtype.name)
+    compute = _addition if h * w <= CACHED_PATCHES else _addition.__wrapped__
+    return compute(h, w, float(std), class_token, dtype if like is None else like.dtype.name)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _addition(h: int, w: int, std: float, class_token: bool, dtype: str) -> np.ndarray:
     rows = _gaussian(np.subtract.outer(np.arange(h), np.arange(h)), std)
     columns = _gaussian(np.subtract.outer(np.arange(w), np.arange(w)), std)

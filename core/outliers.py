@@ -12,6 +12,7 @@ from core.arrays import Array
 from core.errors import InputError
 
 VARIANTS = ("scclip", "breunig")
+TIE = {"float32": 4e-6, "float64": 1e-14}  # relative: scores nearer to each other are equal but for rounding
 DENSITY_EPS = 1e-10  # scikit-learn's guard for identical points
 
 
@@ -50,11 +51,13 @@ def local_outlier_factor(ops: Any, x: Array, n_neighbors: int = 30, variant: str
 def outlier_mask(ops: Any, scores: Array, contamination: float = 0.05) -> Array:
     """Scores (B, N) strictly above their image's 1 - contamination quantile (linear interpolation) -> (B, N) booleans.
 
+    Above by more than rounding: where scores tie, as those of the two points furthest apart do among few, none of them is.
     Raises InputError for a contamination outside 0..1.
     """
     if not 0 <= contamination <= 1:
         raise InputError(f"contamination must lie in 0..1, not {contamination}")
-    return scores > ops.quantile(scores, 1 - contamination)[:, None]
+    limit = ops.quantile(scores, 1 - contamination)[:, None]
+    return scores > limit + ops.absolute(limit) * ops.asarray(TIE[ops.to_numpy(limit).dtype.name], like=limit)
 
 
 def attention_sinks(ops: Any, attention: Array, n_outliers: int = 10, res_cls: float = 0.3, res_scale: float = 5.0) -> Array:

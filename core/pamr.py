@@ -30,13 +30,14 @@ def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int]
     image = ops.asarray(image, like=mask)
     check_pamr(image.shape, mask.shape, num_iter, dilations)
     affinity = pamr_affinity(image, dilations)
-    mask = resize_bilinear(mask, image.shape[-2:], align_corners=True)
-    for _ in range(num_iter):
-        refined = np.zeros_like(mask)
-        for n, shifted in enumerate(_neighbours(mask, dilations)):
-            refined += shifted * affinity[:, n : n + 1]
-        mask = refined
-    return mask
+    size = image.shape[-2:]
+    refined = np.empty((*mask.shape[:2], *size), dtype=mask.dtype)
+    for c in range(mask.shape[1]):  # class by class, which takes little memory
+        field = resize_bilinear(mask[:, c : c + 1], size, align_corners=True)
+        for _ in range(num_iter):
+            field = sum(x * affinity[:, n : n + 1] for n, x in enumerate(_neighbours(field, dilations)))
+        refined[:, c : c + 1] = field
+    return refined
 
 
 def pamr_affinity(image: Array, dilations: Sequence[int] = (8, 16)) -> Array:
@@ -50,8 +51,8 @@ def pamr_affinity(image: Array, dilations: Sequence[int] = (8, 16)) -> Array:
     mean = (sum(_neighbours(image, dilations)) + len(dilations) * image) / n
     squares = sum(np.square(x - mean) for x in _neighbours(image, dilations)) + len(dilations) * np.square(image - mean)
     spread = EPS + SHARPNESS * np.sqrt(squares / (n - 1))
-    logits = [-np.mean(np.abs(image - x) / spread, axis=1) for x in _neighbours(image, dilations)]
-    return ops.softmax(np.stack(logits, axis=1), axis=1)
+    logits = np.stack([-np.mean(np.abs(image - x) / spread, axis=1) for x in _neighbours(image, dilations)], axis=1)
+    return ops.softmax(logits, axis=1)
 
 
 def check_pamr(image: tuple[int, ...], mask: tuple[int, ...], num_iter: int, dilations: Sequence[int]) -> None:

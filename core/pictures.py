@@ -1,6 +1,7 @@
 """Reading pictures: a path, a Pillow image or an array in, an (H, W, 3) uint8 RGB array out."""
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from core.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+_warnings_lock = threading.Lock()  # Python's warning filters belong to the process, not to a thread
 
 
 def read_picture(source: "str | os.PathLike | Image.Image | np.ndarray") -> np.ndarray:
@@ -76,7 +80,7 @@ def _plain_errors(name: str) -> Iterator[None]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
+        with _warnings_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Pillow only warns up to twice its limit, and raises above; here the limit is the limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)

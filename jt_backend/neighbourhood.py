@@ -15,9 +15,10 @@ def gaussian_window(h: int, w: int, std: float, dtype: str = "float32") -> jt.Va
 def neighbourhood_addition(
     h: int, w: int, std: float, class_token: bool = True, dtype: str = "float32", like: Array | None = None
 ) -> jt.Var:
-    return _addition(h, w, std, class_token, dtype if like is None else str(like.dtype))
+    compute = _addition if h * w <= neighbourhood.CACHED_PATCHES else _addition.__wrapped__
+    return compute(h, w, std, class_token, dtype if like is None else str(like.dtype))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _addition(h: int, w: int, std: float, class_token: bool, dtype: str) -> jt.Var:
     return asarray(neighbourhood.neighbourhood_addition(h, w, std, class_token, dtype))

@@ -109,7 +109,7 @@ def sum(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var
         return jt.sum(x, dims=axes, keepdims=keepdims)
     lead = list(x.shape[:first])
     sums = kernels.row_sum(x.reshape([math.prod(lead), math.prod(x.shape[first:])]))
-    return sums.reshape(lead + [1] * len(axes) if keepdims or not lead else lead)
+    return sums.reshape(lead + [1] * len(axes) if keepdims else lead or [1])
 
 
 def mean(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var:

@@ -152,6 +152,8 @@ def check(arguments: argparse.Namespace) -> None:
         arguments.limit = arguments.limit or 500
     if arguments.search and arguments.search_seed == arguments.seed:
         raise InputError("--search-seed must not be --seed: the winner is reported on scenes that the search has not seen")
+    if arguments.json and arguments.json.is_dir():
+        raise InputError(f"--json {arguments.json} is a folder: name a file in it")
     arguments.backend = list(PACKAGES) if "all" in arguments.backend else list(dict.fromkeys(arguments.backend))
 
 

@@ -119,7 +119,7 @@ def test_a_full_disk_is_told_and_what_was_kept_serves(rng, tmp_path, monkeypatch
             journal.add("picture 1", pictures["picture 1"])
     monkeypatch.undo()
     with Journal(path, CONFIGURATION, 3) as journal:
-        assert journal.done == {"picture 0"}
+        assert list(journal.done) == ["picture 0"]
 
 
 def test_one_run_at_a_time(tmp_path):

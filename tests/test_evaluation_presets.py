@@ -76,7 +76,7 @@ def test_a_background_threshold_without_a_background_is_refused(name):
     assert resolve("naclip", DATASETS["voc20"], {name: 0.0})[name] == 0
     assert resolve("naclip", DATASETS["coco_object"], {name: 0.2})[name] == 0.2
     for dataset in ("voc20", "context59", "coco_stuff164k", "cityscapes", "ade20k"):
-        with pytest.raises(InputError, match=f"{name} sends pixels to the background, and {dataset} has none"):
+        with pytest.raises(InputError, match=f"{name} is a threshold against the background, and {dataset} has none"):
             resolve("naclip", DATASETS[dataset], {name: 0.2})
 
 

@@ -178,6 +178,21 @@ def test_bad_pictures_are_listed_and_the_rest_is_measured(run, voc, tmp_path):
     assert mended == result_of(tmp_path / "fresh")
 
 
+def test_a_label_that_has_changed_ends_the_resumption(run, voc):
+    options = ("--dataset", "voc21", "--root", voc, *SMALL)
+    assert run(*options)[0] == 0
+    tiny_data.write_label(voc / "VOCdevkit/VOC2012/SegmentationClass/2007_000034.png", np.zeros(tiny_data.SIZE, np.uint8))
+    code, _, err = run(*options)
+    assert code == 2 and "2007_000034 has changed since it was measured" in err and err.count("\n") == 1
+    assert run(*options, "--restart")[0] == 0
+
+
+def test_a_folder_in_the_result_s_place_is_one_line(run, voc, tmp_path):
+    (tmp_path / "out/result.json").mkdir(parents=True)
+    code, _, err = run("--dataset", "voc21", "--root", voc, "--out", tmp_path / "out", *SMALL)
+    assert code == 2 and err.startswith("error: cannot write ") and err.count("\n") == 1
+
+
 def test_killed_and_interrupted_it_goes_on_to_the_very_same_result(tmp_path):
     home = tiny_data.make("voc20", tmp_path / "data", n=12)
     arguments = ["--dataset", "voc20", "--root", str(tmp_path / "data"), *SMALL]
@@ -303,7 +318,7 @@ def test_the_jittor_backend_as_a_user_runs_it(tmp_path):
     [
         (("--dataset", "voc20"), "--dataset voc20 needs --root DIR"),
         (("--dataset", "voc20", "--root", "nowhere"), "voc20: there is no folder nowhere"),
-        (("--dataset", "voc20", "--root", ".", "--prob-thd", "0.1"), "prob_thd sends pixels to the background"),
+        (("--dataset", "voc20", "--root", ".", "--prob-thd", "0.1"), "prob_thd is a threshold against the background"),
         (("--dataset", "voc20", "--root", ".", "--seed", "1"), "--seed makes no sense for the data set voc20"),
         (("--dataset", "voc20", "--root", ".", "--method", "nonsense"), "unknown method 'nonsense'"),
         (("--dataset", "voc20", "--root", ".", "--workers", "0"), "--workers must be at least 1"),

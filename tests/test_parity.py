@@ -31,6 +31,27 @@ def test_every_method_and_every_part_has_a_case():
     assert {"arch", "attn_strategy", "detector", "isolate", "prune", "ensemble"} <= {o for _, own in SWITCHES for o in own}
 
 
+@pytest.mark.parametrize("primitive", ["attention", "attention_weights", "linear", "nearest_neighbours", "pamr", "softmax"])
+def test_a_fault_in_large_arrays_alone_is_found(torch, monkeypatch, primitive):
+    """What is wrong beyond a kernel's first block: the last rows of many, the classes after the eighth."""
+    right = getattr(torch, primitive)
+
+    def wrong(*arguments, **options):
+        result = right(*arguments, **options)
+        first = result[0] if isinstance(result, tuple) else result
+        if max(first.shape) >= 260:
+            first[..., first.shape[-2] // 2 :, :] = 0
+        elif primitive == "pamr" and first.shape[1] > 8:
+            first[:, 8:] = 0
+        return result
+
+    cases = choose_cases(seeded_cases(), [primitive])
+    honest = run_cases(load_backend("numpy"), cases, ["float32"])
+    monkeypatch.setattr(torch, primitive, wrong)
+    faulty = run_cases(torch, cases, ["float32"])
+    assert [row.case for row in compare_all([honest, faulty]) if row.problem] == [primitive]
+
+
 def test_names_are_unique_and_shapes_are_several():
     cases = seeded_cases()
     assert len({case.name for case in cases}) == len(cases)

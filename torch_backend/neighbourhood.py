@@ -16,11 +16,12 @@ def gaussian_window(h: int, w: int, std: float, dtype: str = "float32") -> torch
 def neighbourhood_addition(
     h: int, w: int, std: float, class_token: bool = True, dtype: str = "float32", like: Array | None = None
 ) -> torch.Tensor:
+    compute = _addition if h * w <= neighbourhood.CACHED_PATCHES else _addition.__wrapped__
     if like is None:
-        return _addition(h, w, std, class_token, dtype, torch.device("cpu"))
-    return _addition(h, w, std, class_token, str(like.dtype).removeprefix("torch."), like.device)
+        return compute(h, w, std, class_token, dtype, torch.device("cpu"))
+    return compute(h, w, std, class_token, str(like.dtype).removeprefix("torch."), like.device)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _addition(h: int, w: int, std: float, class_token: bool, dtype: str, device: torch.device) -> torch.Tensor:
     return asarray(neighbourhood.neighbourhood_addition(h, w, std, class_token, dtype)).to(device)

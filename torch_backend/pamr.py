@@ -13,7 +13,8 @@ from core.pamr import DIRECTIONS, EPS, SHARPNESS, check_pamr
 from torch_backend.ops import asarray
 from torch_backend.resize import resize_bilinear
 
-CLASSES_AT_ONCE = 8  # whose masks stay in the outer caches through all steps
+CLASSES_AT_ONCE = 4  # whose masks stay in the outer caches through all steps
+
 
 def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int] = (8, 16)) -> torch.Tensor:
     mask = asarray(mask)
@@ -21,8 +22,10 @@ def pamr(image: Array, mask: Array, num_iter: int = 10, dilations: Sequence[int]
     check_pamr(image.shape, mask.shape, num_iter, dilations)
     affinity = pamr_affinity(image, dilations)
     size = image.shape[-2:]
-    refined = [_steps(resize_bilinear(m, size, True), affinity, num_iter, dilations) for m in mask.split(CLASSES_AT_ONCE, 1)]
-    return torch.cat(refined, dim=1)
+    refined = mask.new_empty(*mask.shape[:2], *size)
+    for result, part in zip(refined.split(CLASSES_AT_ONCE, 1), mask.split(CLASSES_AT_ONCE, 1), strict=True):
+        result.copy_(_steps(resize_bilinear(part, size, align_corners=True), affinity, num_iter, dilations))
+    return refined
 
 
 def _steps(mask: torch.Tensor, affinity: torch.Tensor, num_iter: int, dilations: Sequence[int]) -> torch.Tensor:
@@ -45,8 +48,11 @@ def pamr_affinity(image: Array, dilations: Sequence[int] = (8, 16)) -> torch.Ten
     for x in _neighbours(image, dilations):
         squares += (x - mean).square()
     spread = EPS + SHARPNESS * (squares / (n - 1)).sqrt()
-    logits = [-((image - x).abs() / spread).mean(dim=1) for x in _neighbours(image, dilations)]
-    return torch.softmax(torch.stack(logits, dim=1), dim=1)
+    affinity = image.new_empty(len(image), len(DIRECTIONS) * len(dilations), *image.shape[-2:])
+    for logits, x in zip(affinity.unbind(1), _neighbours(image, dilations), strict=True):
+        torch.mean((image - x).abs_().div_(spread), dim=1, out=logits)
+    affinity.sub_(affinity.amin(dim=1, keepdim=True)).neg_().exp_()
+    return affinity.div_(affinity.sum(dim=1, keepdim=True))
 
 
 def _neighbours(x: torch.Tensor, dilations: Sequence[int]) -> Iterator[torch.Tensor]:

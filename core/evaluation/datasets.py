@@ -177,4 +177,9 @@ def _listed(dataset: DataSet, home: Path) -> list[str]:
 
 def _files(folder: Path, ending: str) -> set[str]:
     """Names below the folder, with their subfolders and without their ending, of the files that have it."""
-    return {path.relative_to(folder).as_posix().removesuffix(ending) for path in folder.rglob(f"*{ending}")}
+    return {
+        Path(place, name).relative_to(folder).as_posix().removesuffix(ending)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.endswith(ending)
+    }

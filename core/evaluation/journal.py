@@ -22,7 +22,8 @@ from core.errors import InputError
 class Journal:
     """The journal at `path`, new or gone on with; one process at a time has it.
 
-    configuration: all that decides the figures, ready for JSON. `matrix` (C, C) int64 is the sum over the pictures `done`.
+    configuration: all that decides the figures, ready for JSON. `matrix` (C, C) int64 is the sum over the pictures `done`,
+    which are names and digests of their files.
     restart: forget what is there.
 
     A last line that is not whole, cut by a kill, is dropped. Raises InputError for a journal of another configuration, with
@@ -32,7 +33,7 @@ class Journal:
     def __init__(self, path: Path, configuration: Mapping[str, Any], n_classes: int, restart: bool = False) -> None:
         self.path, self.n_classes = path, n_classes
         self.matrix = np.zeros((n_classes, n_classes), dtype=np.int64)
-        self.done: set[str] = set()
+        self.done: dict[str, str] = {}
         self._file = _open_locked(path)
         try:
             if restart:
@@ -51,13 +52,14 @@ class Journal:
         with suppress(OSError):  # of a full disk, already told of: every line is flushed when it is written
             self._file.close()
 
-    def add(self, name: str, matrix: np.ndarray) -> None:
-        """Keep the confusion matrix (C, C) of a picture, on disk before this returns."""
+    def add(self, name: str, matrix: np.ndarray, files: str = "") -> None:
+        """Keep the confusion matrix (C, C) of a picture and a digest of its `files`; the system has it when this returns."""
         truth, label = np.nonzero(matrix)
         pixels = matrix[truth, label]
-        self._write({"picture": name, "truth": truth.tolist(), "label": label.tolist(), "pixels": pixels.tolist()})
+        counts = {"truth": truth.tolist(), "label": label.tolist(), "pixels": pixels.tolist()}
+        self._write({"picture": name, "files": files, **counts})
         self.matrix += matrix
-        self.done.add(name)
+        self.done[name] = files
 
     def _start(self, configuration: dict[str, Any]) -> None:
         lines = self._whole_lines()
@@ -99,7 +101,7 @@ class Journal:
         """Count a picture that an earlier run measured."""
         try:
             truth, label, pixels = (np.array(line[key], dtype=np.int64) for key in ("truth", "label", "pixels"))
-            name = str(line["picture"])
+            name, files = str(line["picture"]), str(line["files"])
             sound = name not in self.done and truth.shape == label.shape == pixels.shape
             sound = sound and min(truth.min(initial=0), label.min(initial=0), pixels.min(initial=0)) >= 0
             np.add.at(self.matrix, (truth, label), pixels)
@@ -107,7 +109,7 @@ class Journal:
             sound = False
         if not sound:
             raise self._damaged(number)
-        self.done.add(name)
+        self.done[name] = files
 
     def _damaged(self, number: int) -> InputError:
         return InputError(f"line {number} of the journal {self.path} is damaged: begin anew with --restart")

@@ -120,7 +120,7 @@ def resolve(method: str, dataset: DataSet, overrides: dict[str, Any]) -> dict[st
     chosen = {name: value for name, value in overrides.items() if value is not None}
     for name in ("prob_thd", "area_thd"):
         if chosen.get(name) and not dataset.has_background:
-            raise InputError(f"{name} sends pixels to the background, and {dataset.name} has none: leave it out")
+            raise InputError(f"{name} is a threshold against the background, and {dataset.name} has none: leave it out")
     settings = preset_for(method, dataset.name).settings()
     if "window" in chosen and "stride" not in chosen:
         settings["stride"] = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.classes import parse_classes
+from core.errors import InputError
 from core.evaluation.datasets import DATASETS, DataSet
 from core.evaluation.metrics import figures
 from core.evaluation.names import STAND_INS
@@ -60,6 +61,10 @@ def unlike_published(configuration: dict[str, Any], dataset: DataSet, failed: Ma
         unlike.append(f"model {configuration['model']}")
     elif configuration["pretrained"] != "openai":
         unlike.append(f"weights {configuration['pretrained']}")
+    elif configuration["activation"] != "quick_gelu":
+        unlike.append(f"activation {configuration['activation']}")
+    if configuration["precision"] != "fp32":
+        unlike.append(f"precision {configuration['precision']}")
     unlike += [f"{name} {value}" for name, value in configuration["overrides"].items()]
     measured = configuration["pictures"]["count"] - len(failed)
     if measured != dataset.n_pictures:
@@ -70,10 +75,17 @@ def unlike_published(configuration: dict[str, Any], dataset: DataSet, failed: Ma
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Write JSON, whole or not at all."""
-    with atomic_path(path) as temporary:
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    """Write JSON, whole or not at all. Raises InputError where it cannot be written."""
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all. Raises InputError where it cannot be written."""
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def table(record: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from core.segmenter import Segmenter
 
 JOURNAL = "journal.jsonl"
-AHEAD = 2  # pictures in memory for each worker
+AHEAD = 2  # pictures read ahead for each worker
 
 
 def run_configuration(
@@ -32,12 +32,12 @@ def run_configuration(
 ) -> dict[str, Any]:
     """All that decides the figures, ready for JSON: the data, the classes, the Segmenter's settings, `more`.
 
-    The pictures are told apart by their names: a fingerprint and a count.
+    The pictures are told apart by their names, a fingerprint and a count; what is in their files is the journal's to watch.
     """
-    fingerprint = hashlib.sha256("\n".join(sample.name for sample in samples).encode("utf-8", "surrogateescape")).hexdigest()
+    listed = "\n".join(sample.name for sample in samples).encode("utf-8", "surrogateescape")
     return {
         "dataset": dataset.name,
-        "pictures": {"count": len(samples), "names_sha256": fingerprint},
+        "pictures": {"count": len(samples), "names_sha256": hashlib.sha256(listed).hexdigest()},
         **more,
         "classes": list(names),
         **segmenter.configuration(),
@@ -64,26 +64,48 @@ def evaluate(
     The journal in `folder` keeps what was measured; pictures that an earlier run of the same `configuration` measured are
     not measured again, those that failed then are tried again. workers: threads that read pictures and labels ahead.
 
-    Memory does not grow with the number of pictures. Raises InputError for a journal that cannot serve.
+    Memory does not grow with the number of pictures. Raises InputError for a journal that cannot serve, or whose pictures or
+    labels have changed since.
     """
     label = labeller(segmenter, configuration["classes"])
     failed: dict[str, str] = {}
     with Journal(make_folder(folder) / JOURNAL, configuration, dataset.n_classes, restart) as journal:
         left = [sample for sample in samples if sample.name not in journal.done]
+        _check_unchanged(samples, journal)
         progress = Progress(len(samples), len(journal.done))
-        ahead = load_ahead(left, lambda sample: load(sample, dataset), workers)
+        ahead = load_ahead(left, lambda sample: (*load(sample, dataset), files_digest(sample)), workers)
         with closing(progress), closing(ahead):
             for sample, loaded in ahead:
                 try:
-                    image, truth = loaded.result()
+                    image, truth, files = loaded.result()
                     matrix = confusion_matrix(truth, label(image), dataset.n_classes)
                 except (InputError, MemoryError, RuntimeError) as error:
                     failed[sample.name] = _reason(error)
                     progress.say(f"error: {sample.name}: {failed[sample.name]}")
                 else:
-                    journal.add(sample.name, matrix)
+                    journal.add(sample.name, matrix, files)
                 progress.step(f"mIoU {100 * figures(journal.matrix).miou:.2f}")
         return journal.matrix, failed
+
+
+def files_digest(sample: Sample) -> str:
+    """A digest of the bytes of a picture and its label."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in (sample.picture, sample.label):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _check_unchanged(samples: Sequence[Sample], journal: Journal) -> None:
+    """Raises InputError where a file is not the one that was measured: the journal's figures are then another data set's."""
+    for sample in samples:
+        try:
+            same = sample.name not in journal.done or journal.done[sample.name] == files_digest(sample)
+        except OSError:
+            same = False
+        if not same:
+            advice = "begin anew with --restart, or name another folder with --out"
+            raise InputError(f"{journal.path} is of other files: {sample.name} has changed since it was measured; {advice}")
 
 
 def labeller(segmenter: "Segmenter", names: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:

@@ -9,7 +9,9 @@ from core.methods import METHODS, method_options, output_grid, patch_tokens
 from core.parity.inputs import generator, normal, seeded_features
 
 N_QUERIES, EMBED = 5, 8
-SHAPES = ((2, (3, 5), (4, 3)), (1, (7, 4), (5, 6)), (2, (9, 13), (11, 8)))  # pictures, CLIP's grid, the external grid
+SHAPES = ((2, (3, 5), (4, 3)), (1, (7, 4), (5, 6)), (2, (9, 13), (11, 8)), (1, (17, 20), (18, 19)))
+"""Pictures, CLIP's grid, the external grid; the last is beyond what the kernels treat at once."""
+
 FEW = 31  # patches of a grid too small for the 30 neighbours of the published outlier factor
 
 SWITCHES: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -30,6 +30,7 @@ def primitive_trials(name: str, dtype: str) -> Trials:
 
     source = draw_unit if name in UNIT else draw
     trials = [arguments for shape in shapes for arguments in table[name](source, *shape)]
+    trials += LARGE[name](source) if name in LARGE else []
     return {f"{i}: {describe(arguments)}": arguments for i, arguments in enumerate(trials, 1)}
 
 
@@ -213,5 +214,25 @@ KERNELS: dict[str, Callable[[Draw, int, int, int], list[tuple]]] = {
     "mean_interpolation": _interpolation,
 }
 """Kernels, on b pictures of h x w places."""
+
+LARGE: dict[str, Callable[[Draw], list[tuple]]] = {
+    "matmul": lambda draw: [(draw(3, 300, 70), draw(3, 70, 260))],
+    "inner_products": lambda draw: [(draw(300, 70), draw(260, 70)), (draw(3, 300, 70), draw(3, 260, 70))],
+    "linear": lambda draw: [(draw(300, 70), draw(260, 70), draw(260))],
+    "layer_norm": lambda draw: [(draw(300, 260), draw(260), draw(260))],
+    "sum": lambda draw: [(draw(3, 700), -1), (draw(3, 700), 0)],
+    "argmax": lambda draw: [(np.rint(draw(21, 700)), 0), (np.rint(draw(30, 700)), -1)],  # among equals the first
+    "softmax": lambda draw: [(draw(30, 700),), (draw(4, 700), 0)],
+    "softmax_at_least": lambda draw: [(x := draw(30, 700), np.median(x, -1, keepdims=True))],
+    "top_mass": lambda draw: [(draw(30, 700), 0.45), (np.rint(draw(30, 700)), 0.45)],  # equal entries at the edge
+    "k_smallest": lambda draw: [(draw(30, 700), 40)],
+    "resize_bilinear": lambda draw: [(draw(3, 20, 30), (300, 77))],
+    "attention": lambda draw: [(draw(1, 300, 8), draw(1, 260, 8), draw(1, 260, 8), 2, 0.5, draw(300, 260))],
+    "attention_weights": lambda draw: [(draw(1, 2, 300, 4), draw(1, 2, 260, 4), 0.5, draw(300, 260))],
+    "pamr": lambda draw: [(draw(1, 3, 40, 60), draw(1, 11, 20, 30), 3)],
+    "nearest_neighbours": lambda draw: [(draw(1600, 5), 30)],
+    "local_outlier_factor": lambda draw: [(draw(1600, 5), 30)],
+}
+"""Beyond what a kernel or a chunk treats at once: more rows, classes, places than a block."""
 
 UNIT = ("pamr", "pamr_affinity")  # a picture's values lie in 0..1

@@ -8,7 +8,7 @@ from jt_backend import formulas, jt
 from jt_backend.formulas import Taps, constants
 from jt_backend.kernels.header import HEADER
 
-CLASSES_AT_ONCE = 4  # in PAMR: their two buffers and the affinity of a picture fit the outer caches
+CLASSES_AT_ONCE = 2  # in PAMR: their two buffers stay near the processor through all steps
 
 RESIZE_BILINEAR = """
     @alias(x, in0)
@@ -69,7 +69,7 @@ template <typename T> struct Padded {
     }
 };
 
-template <int G, typename T> inline void add_neighbours(
+template <int G, bool first, typename T> inline void add_neighbours(
     T* const* to, T* const* up, T* const* at, T* const* down, const T* a, int64_t area, int64_t d, int64_t width
 ) {
     #pragma omp simd
@@ -77,8 +77,8 @@ template <int G, typename T> inline void add_neighbours(
         const T a0 = a[j], a1 = a[area + j], a2 = a[2 * area + j], a3 = a[3 * area + j];
         const T a4 = a[4 * area + j], a5 = a[5 * area + j], a6 = a[6 * area + j], a7 = a[7 * area + j];
         for (int c = 0; c < G; c++)
-            to[c][j] += a0 * up[c][j - d] + a1 * up[c][j] + a2 * up[c][j + d] + a3 * at[c][j - d] + a4 * at[c][j + d]
-                + a5 * down[c][j - d] + a6 * down[c][j] + a7 * down[c][j + d];
+            to[c][j] = (first ? 0 : to[c][j]) + a0 * up[c][j - d] + a1 * up[c][j] + a2 * up[c][j + d]
+                + a3 * at[c][j - d] + a4 * at[c][j + d] + a5 * down[c][j - d] + a6 * down[c][j] + a7 * down[c][j + d];
     }
 }
 """
@@ -107,27 +107,31 @@ PAMR = """
             for (int64 step = 0; step < num_iter; step++) {
                 #pragma omp for
                 for (int64 i = 0; i < height; i++) {
-                    for (int64 c = 0; c < n; c++) std::fill(to->row(i, c), to->row(i, c) + width, (mask_type)0);
                     for (int64 k = 0; k < dilations_shape0; k++) {
                         const int64 d = dilations_p[k], above = std::max(i - d, (int64)0), below = std::min(i + d, height - 1);
                         const mask_type* a = affinity_p + (b * affinity_shape1 + 8 * k) * area + i * width;
                         mask_type *out[GROUP], *up[GROUP], *at[GROUP], *down[GROUP];
                         for (int64 c = 0; c < n; c++) {
-                            out[c] = to->row(i, c); up[c] = from->row(above, c);
+                            out[c] = step + 1 < num_iter ? to->row(i, c) : y_p + plane + c * area + i * width;
+                            up[c] = from->row(above, c);
                             at[c] = from->row(i, c); down[c] = from->row(below, c);
                         }
-                        int64 c = 0;
-                        for (; c + 2 <= n; c += 2) add_neighbours<2>(out + c, up + c, at + c, down + c, a, area, d, width);
-                        if (c < n) add_neighbours<1>(out + c, up + c, at + c, down + c, a, area, d, width);
+                        for (int64 c = 0; c < n; c += 2) {
+                            const bool two = c + 1 < n;
+                            auto add = k ? (two ? add_neighbours<2, false, mask_type> : add_neighbours<1, false, mask_type>)
+                                : (two ? add_neighbours<2, true, mask_type> : add_neighbours<1, true, mask_type>);
+                            add(out + c, up + c, at + c, down + c, a, area, d, width);
+                        }
                     }
-                    for (int64 c = 0; c < n; c++) to->repeat_ends(to->row(i, c), width);
+                    if (step + 1 < num_iter)
+                        for (int64 c = 0; c < n; c++) to->repeat_ends(to->row(i, c), width);
                 }
                 std::swap(from, to);
             }
-            #pragma omp for
-            for (int64 i = 0; i < height; i++)
-                for (int64 c = 0; c < n; c++)
-                    std::copy(from->row(i, c), from->row(i, c) + width, y_p + plane + c * area + i * width);
+            if (num_iter == 0) {
+                #pragma omp for
+                for (int64 k = 0; k < n * area; k++) y_p[plane + k] = mask_p[plane + k];
+            }
         }
 """
 

@@ -157,7 +157,8 @@ NEAREST = """
     }
 """
 
-# Bisection on the value: each step is one vectorised pass over a row that stays in the cache, and none is sorted.
+# Bisection on the value: each step is one vectorised pass over a row that stays in the cache, and none is sorted. Of equal
+# entries at the edge all count as soon as one of them fits, as where entries are sorted.
 TOP_MASS = """
     @alias(x, in0)
     @alias(y, out0)
@@ -171,10 +172,11 @@ TOP_MASS = """
             const x_type* from = x_p + row * n;
             x_type kept = from[0], dropped = from[0], total = 0;
             for (int64 j = 0; j < n; j++) { kept = std::max(kept, from[j]); dropped = std::min(dropped, from[j]); }
-            const x_type largest = kept;
+            const x_type largest = kept, lightest = sizeof(x_type) == 4 ? 87 : 708;
             for (int64 j = 0; j < n; j++) { weight[j] = exp_below(from[j] - largest); total += weight[j]; }
             const x_type most = mass * total;
             if (total <= most) { y_p[row] = dropped; continue; }
+            dropped = std::max(dropped, largest - lightest);
             while (true) {
                 const x_type at = dropped + (kept - dropped) / 2;
                 if (at <= dropped || at >= kept) break;
@@ -182,9 +184,13 @@ TOP_MASS = """
                 for (int64 j = 0; j < n; j++) held += from[j] >= at ? weight[j] : 0;
                 (held <= most ? kept : dropped) = at;
             }
-            x_type weakest = largest;
-            for (int64 j = 0; j < n; j++) weakest = from[j] >= kept ? std::min(weakest, from[j]) : weakest;
-            y_p[row] = weakest;
+            x_type weakest = largest, next = dropped, held = 0;
+            for (int64 j = 0; j < n; j++) {
+                weakest = from[j] >= kept ? std::min(weakest, from[j]) : weakest;
+                next = from[j] < kept ? std::max(next, from[j]) : next;
+                held += from[j] >= kept ? weight[j] : 0;
+            }
+            y_p[row] = held + exp_below(next - largest) <= most ? next : weakest;
         }
     }
 """

@@ -1,0 +1,200 @@
+"""The rows of whole pictures: what a user waits for after the backbone, windows, second calls, and a GPU."""
+
+from collections.abc import Callable, Iterator
+from copy import copy
+from itertools import chain, islice, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarking import cases
+from benchmarking.lines import Line, describe, ratio
+from benchmarking.measure import TOLERANCE, Disagreement, check_agreement, in_turns
+from benchmarking.settings import FAST, Settings, by, random_backbone
+from core.arrays import as_numpy
+from core.features import ClipFeatures
+from core.methods import METHODS, method_needs, patch_tokens
+from core.preprocess import model_size, normalise
+from core.scenes import PAIRS
+from core.segmenter import Segmenter
+from core.windows import cut_windows, window_boxes
+
+NACLIP_TARGET, WITH_PAMR_TARGET, WINDOWS_TARGET, GPU_TARGET = 0.10, 0.35, 1.1, 0.2
+BATCH_SIZE = 8
+
+
+def naclip(settings: Settings) -> Iterator[Line]:
+    """All that naclip does after the backbone, to the labels of the picture, over the backbone."""
+    backbone = random_backbone(settings.model, settings.device)
+    image, words = picture(settings.picture), class_names(settings.classes)
+    calls = {}
+    for ops in settings.ops(FAST):
+        for with_pamr in (False, True):
+            segmenter = Segmenter("naclip", ops.name, model=backbone, pamr=with_pamr, window=0, device=settings.device)
+            seen = segmenter.resized(image)
+            calls.setdefault("backbone", tower(segmenter, seen))
+            calls[ops.name, with_pamr] = after_backbone(segmenter, image, seen, words)
+    if not calls:
+        return
+    timed = in_turns(calls, settings.repeat)
+    said = f"{by(settings.picture)}, {settings.classes} classes"
+    for name, with_pamr in [name for name in calls if name != "backbone"]:
+        what = f"naclip{' with PAMR' if with_pamr else ''} on {name}, {said}: all after the backbone over it"
+        target = NACLIP_TARGET if not with_pamr else WITH_PAMR_TARGET if name == "jittor" else None
+        bound = "at most" if target else None
+        yield ratio("naclip", what, timed[name, with_pamr], timed["backbone"], bound, target, unit="")
+
+
+def tower(segmenter: Segmenter, seen: np.ndarray) -> Callable[[], ClipFeatures]:
+    """The tower's pass over a picture of its size."""
+    backbone = segmenter.backbone
+    pixels = normalise(seen[None], backbone.loaded.mean, backbone.loaded.std)
+
+    def call() -> ClipFeatures:
+        features = backbone.features(pixels)
+        as_numpy(features.hidden[-1][:, 0])  # a GPU is done when this is here
+        return features
+
+    return call
+
+
+def after_backbone(segmenter: Segmenter, image: np.ndarray, seen: np.ndarray, words: list[str]) -> Callable[[], Any]:
+    """A whole call, of a segmenter that has resized the picture and has been through the tower."""
+    features = segmenter.features(seen[None])
+    rested = copy(segmenter)
+    rested.resized = lambda image: seen
+    rested.features = lambda images, attention=None: features
+    return lambda: rested(image, words)
+
+
+def windows(settings: Settings) -> Iterator[Line]:
+    """A whole call with sliding windows over what its batches take by themselves; one by one gives the same."""
+    backbone = random_backbone(settings.model, settings.device)
+    trained = backbone.image_size
+    image = picture(model_size(*settings.picture, trained * 3 // 2, backbone.patch_size))
+    words = class_names(settings.classes)
+    for ops in settings.ops(FAST):
+        one, many = (
+            Segmenter("naclip", ops.name, model=backbone, pamr=False, window=trained, stride=trained // 2,
+                      batch_size=size, device=settings.device)
+            for size in (1, BATCH_SIZE)
+        )  # fmt: skip
+        check_same(ops, one, many, image, words)
+        seen = many.resized(image)
+        boxes = window_boxes(*seen.shape[:2], many.window, many.stride)
+        batch = cut_windows(seen, boxes[:BATCH_SIZE])
+        text = backbone.text_embeddings(words)
+        calls = {
+            "batch": cases.settled(ops, lambda s=many, x=batch, t=text: s.whole_logits(x, t)),
+            "batched": lambda s=many: s(image, words),
+            "one by one": lambda s=one: s(image, words),
+        }
+        timed = in_turns(calls, settings.repeat)
+        own = len(boxes) / len(batch) * timed["batch"].median
+        what = f"{len(boxes)} windows of {by(seen.shape[:2])} on {ops.name}: the call over its batches"
+        detail = f"{describe(timed['batched'])} / {len(boxes)}/{len(batch)} of {describe(timed['batch'])}"
+        seconds = {"over": timed["batched"].seconds, "under": timed["batch"].seconds}
+        yield Line("windows", what, timed["batched"].median / own, "", "at most", WINDOWS_TARGET, detail, seconds)
+        what = f"{len(boxes)} windows on {ops.name}: one by one over batched"
+        yield ratio("windows", what, timed["one by one"], timed["batched"])
+
+
+def check_same(ops: Any, one: Segmenter, many: Segmenter, image: np.ndarray, words: list[str]) -> None:
+    """Raises Disagreement unless windows one by one give the logits and labels that they give in batches.
+
+    Labels may differ where two classes are closer than the logits' tolerance.
+    """
+    text = one.backbone.text_embeddings(words)
+    with ops.no_grad():
+        alone, batched = (as_numpy(segmenter.logits(image, text)) for segmenter in (one, many))
+    check_agreement(f"windows one by one and in batches on {ops.name}", alone, batched)
+    best = np.sort(batched, axis=0)
+    clear = best[-1] - best[-2] > 2 * TOLERANCE * np.abs(batched).max() if len(words) > 1 else True
+    labels = (segmenter(image, words).labels for segmenter in (one, many))
+    if np.any(np.not_equal(*labels) & clear):
+        raise Disagreement(f"windows one by one and in batches on {ops.name}: labels differ")
+
+
+def second_call(settings: Settings) -> Iterator[Line]:
+    """What a second call with the same words still encodes and compiles."""
+    backbone = random_backbone(settings.model, settings.device)
+    words = class_names(settings.classes)
+    height, width = settings.picture
+    for ops in settings.ops(FAST):
+        segmenter = Segmenter("naclip", ops.name, model=backbone, device=settings.device)
+        segmenter(picture((height, width)), words)
+        encoded, compiled = n_encoded(backbone), compiled_files(ops)
+        segmenter(picture((height * 4 // 5, width * 9 // 10)), words)
+        what = f"second call on {ops.name}, another size, the same words:"
+        yield Line("second-call", f"{what} phrases encoded", n_encoded(backbone) - encoded, "", "at most", 0)
+        if ops.name == "jittor":
+            yield Line("second-call", f"{what} kernels compiled", compiled_files(ops) - compiled, "", "at most", 0)
+
+
+def n_encoded(backbone: Any) -> int:
+    """How many phrases the text tower has encoded so far, those found in the cache not counted."""
+    return backbone._text.n_encoded
+
+
+def compiled_files(ops: Any) -> int:
+    """The kernels in Jittor's cache folder."""
+    if ops.name != "jittor":
+        return 0
+    from jt_backend import jt
+
+    return sum(1 for _ in Path(jt.compiler.cache_path).rglob("*.so"))
+
+
+def gpu(settings: Settings) -> Iterator[Line]:
+    """Heads over the backbone in fp16, on a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        yield Line("gpu", "heads over the backbone in fp16", detail="no GPU that PyTorch can use")
+        return
+    usable = [ops for ops in settings.ops(FAST) if ops.name == "torch" or jittor_on_gpu()]
+    if len(usable) < len(settings.ops(FAST)):
+        yield Line("gpu", "heads on Jittor over the backbone in fp16", detail="no GPU that Jittor can use")
+    for ops in usable:
+        yield from over_backbone(ops, settings, "cuda", "fp16")
+
+
+def jittor_on_gpu() -> bool:
+    """Whether Jittor can compute on a GPU here."""
+    from jt_backend import runtime
+
+    return runtime.gpu_usable()
+
+
+def over_backbone(ops: Any, settings: Settings, device: str, precision: str) -> Iterator[Line]:
+    """Every method's head, and all that naclip does after the backbone, over the backbone."""
+    backbone = random_backbone(settings.model, device, precision)
+    ops.select_device(device)
+    image, words = picture(settings.picture), class_names(settings.classes)
+    segmenter = Segmenter("naclip", ops.name, model=backbone, pamr=False, window=0, device=device)
+    seen = segmenter.resized(image)
+    calls: dict[str, Callable[[], Any]] = {"backbone": tower(segmenter, seen)}
+    features = segmenter.features(seen[None], attention=True).to(ops)
+    text = cases.native(ops, backbone.text_embeddings(words), device)
+    rng, (rows, columns) = np.random.default_rng(cases.SEED), features.grid
+    external = cases.native(ops, rng.standard_normal((1, settings.width, 2 * rows, 2 * columns), dtype=np.float32), device)
+    for method in METHODS:
+        read = external if "external" in method_needs(method, {}) else None
+        calls[method] = cases.settled(ops, lambda m=method, x=read: patch_tokens(ops, features, m, text, x))
+    calls["naclip to labels"] = after_backbone(segmenter, image, seen, words)
+    timed = in_turns(calls, settings.repeat)
+    for name in [*METHODS, "naclip to labels"]:
+        what = f"{name} on {ops.name} and {device}, over the backbone in {precision}"
+        yield ratio("gpu", what, timed[name], timed["backbone"], "at most", GPU_TARGET, unit="")
+
+
+def picture(size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8, seeded."""
+    return np.random.default_rng(cases.SEED).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def class_names(n: int) -> list[str]:
+    """N names that every CLIP reads, the embedded one too."""
+    pairs = (f"{one} {other}" for one, other in product(PAIRS, repeat=2) if one != other)
+    return list(islice(chain(PAIRS, pairs), n))
