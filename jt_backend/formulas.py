@@ -33,6 +33,11 @@ def row_sum(x: jt.Var) -> jt.Var:
     return jt.sum(x, dim=1)
 
 
+def row_max(x: jt.Var) -> jt.Var:
+    """Largest entries of the rows of x (M, n)."""
+    return jt.max(x, dim=1)
+
+
 def k_smallest(x: jt.Var, k: int) -> tuple[jt.Var, jt.Var]:
     """The k smallest of each row of x (M, n), ascending, and their indices."""
     indices, values = jt.argsort(x, dim=1)

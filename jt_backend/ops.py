@@ -123,7 +123,11 @@ def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
 
 
 def max(x: Array, axis: int, keepdims: bool = False) -> jt.Var:
-    return jt.max(asarray(x), dim=axis, keepdims=keepdims)
+    x = asarray(x)
+    if axis % x.ndim != x.ndim - 1 or x.dtype not in ("float32", "float64"):
+        return jt.max(x, dim=axis, keepdims=keepdims)
+    largest = kernels.row_max(x.reshape([-1, x.shape[-1]]))
+    return largest.reshape([*x.shape[:-1], 1] if keepdims else list(x.shape[:-1]) or [1])
 
 
 def argmax(x: Array, axis: int) -> jt.Var:

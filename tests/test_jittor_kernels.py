@@ -40,6 +40,7 @@ def inputs(jittor, rng, dtype):
             (array(3, 5, 7), bilinear_taps(5, 9, False), bilinear_taps(7, 4, False)),
             (array(1, 5, 7), bilinear_taps(5, 9, True), bilinear_taps(7, 4, True)),
         ],
+        "row_max": [(array(3, 50),), (array(1, 1),)],
         "row_sum": [(array(3, 50),), (array(1, 1),)],
         "softmax": [(array(3, 4, 5), -1), (array(3, 4, 5), 0), (array(2, 3, 300), 1), (array(7, 600), 0)],
         "softmax_at_least": [(array(3, 40), array(3, 40), array(3) - 1), (array(1, 5), array(1, 5), array(1) - 9)],
@@ -48,7 +49,8 @@ def inputs(jittor, rng, dtype):
 
 
 KERNELS = ["attention", "attention_weights", "k_smallest", "layer_norm", "linear", "matmul", "nearest_of_products",
-           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_sum", "softmax", "softmax_at_least", "top_mass"]  # fmt: skip
+           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax", "softmax_at_least",
+           "top_mass"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KERNELS)

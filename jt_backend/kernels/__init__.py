@@ -13,10 +13,19 @@ Learned by measuring, for whoever writes the next one:
 
 from jt_backend.kernels.fields import pamr_affinity, pamr_steps, resize_bilinear
 from jt_backend.kernels.products import attention, attention_weights, linear, matmul
-from jt_backend.kernels.rows import k_smallest, layer_norm, nearest_of_products, row_sum, softmax, softmax_at_least, top_mass
+from jt_backend.kernels.rows import (
+    k_smallest,
+    layer_norm,
+    nearest_of_products,
+    row_max,
+    row_sum,
+    softmax,
+    softmax_at_least,
+    top_mass,
+)
 
 __all__ = [
     "attention", "attention_weights", "k_smallest", "layer_norm", "linear", "matmul", "nearest_of_products", "pamr_affinity",
-    "pamr_steps", "resize_bilinear", "row_sum", "softmax", "softmax_at_least",
-    "top_mass",
+    "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax",
+    "softmax_at_least", "top_mass",
 ]  # fmt: skip

@@ -70,6 +70,17 @@ ROW_SUM = """
     }
 """
 
+ROW_MAX = """
+    @alias(x, in0)
+    #pragma omp parallel for
+    for (int64 row = 0; row < x_shape0; row++) {
+        const x_type* from = x_p + row * x_shape1;
+        x_type most = from[0];
+        for (int64 j = 0; j < x_shape1; j++) most = std::max(most, from[j]);
+        out0_p[row] = most;
+    }
+"""
+
 LAYER_NORM = """
     @alias(x, in0)
     @alias(y, out0)
@@ -218,6 +229,13 @@ def row_sum(x: jt.Var) -> jt.Var:
     if jt.flags.use_cuda or not x.numel():
         return formulas.row_sum(x)
     return jt.code([x.shape[0]], x.dtype, [x], cpu_header=HEADER, cpu_src=ROW_SUM)
+
+
+def row_max(x: jt.Var) -> jt.Var:
+    """`formulas.row_max`, the rows shared among the threads."""
+    if jt.flags.use_cuda:
+        return formulas.row_max(x)
+    return jt.code([x.shape[0]], x.dtype, [x], cpu_header=HEADER, cpu_src=ROW_MAX)
 
 
 def layer_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float) -> jt.Var:
