@@ -7,7 +7,6 @@ python scripts/benchmark.py --growth growth.png
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from benchmarking.measure import Disagreement
 from benchmarking.plot import check_matplotlib, draw
 from benchmarking.rows import ROWS
 from benchmarking.settings import MODEL, Settings
-from segment import OneLineParser, whole_number
+from command_line import OneLineParser, exit_code, keep_ctrl_c, whole_number
 
 from core.backends import PACKAGES, load_backend
 from core.errors import InputError, lacks_memory
@@ -81,25 +80,18 @@ def two_sides(text: str) -> tuple[int, int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; give its exit code."""
     arguments = make_parser().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    try:
-        if arguments.list:
-            print("\n".join(f"{name:14s} {row.__doc__.splitlines()[0]}" for name, row in ROWS.items()))
-            return 0
-        settings = choose_settings(arguments)
-        check_outputs(arguments)
-        with text_cache():
-            return growth(arguments, settings) if arguments.growth else table(arguments, settings)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has left, as `head` does; what is still unwritten must go nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return exit_code(lambda: run(arguments))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List the rows, measure them, or measure and draw how cost grows."""
+    if arguments.list:
+        print("\n".join(f"{name:14s} {row.__doc__.splitlines()[0]}" for name, row in ROWS.items()))
+        return 0
+    settings = choose_settings(arguments)
+    check_outputs(arguments)
+    with text_cache():
+        return growth(arguments, settings) if arguments.growth else table(arguments, settings)
 
 
 def choose_settings(arguments: argparse.Namespace) -> Settings:
@@ -129,8 +121,8 @@ def usable_backends(asked: Sequence[str] | None) -> list[str]:
             if asked is not None:
                 raise
             print(f"note: left out: {error}", file=sys.stderr)
-    if "jittor" in usable:  # once loaded, it answers Ctrl-C by ending the process on the spot; this puts Python's back
-        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    if "jittor" in usable:
+        keep_ctrl_c()
     return usable
 
 

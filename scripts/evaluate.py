@@ -5,8 +5,6 @@ python scripts/evaluate.py --dataset scenes
 """
 
 import argparse
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from segment import OneLineParser, add_switch, name_and_value, whole_number
+from command_line import OneLineParser, add_switch, exit_code, keep_ctrl_c, name_and_value, whole_number
 
 from core.backends import PACKAGES
 from core.errors import InputError
@@ -108,25 +106,18 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; give its exit code."""
     arguments = make_parser().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    try:
-        check(arguments)
-        if arguments.json:
-            make_folder(arguments.json.parent)
-        if arguments.dataset != "scenes":
-            return evaluate_dataset(arguments)
-        return search_scenes(arguments) if arguments.search else evaluate_scenes(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        kept = "; the same command goes on from here" if arguments.dataset != "scenes" else ""
-        print(f"\ninterrupted{kept}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has left, as `head` does; what is still unwritten must go nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    kept = "; the same command goes on from here" if arguments.dataset != "scenes" else ""
+    return exit_code(lambda: run(arguments), f"\ninterrupted{kept}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the options, then measure what they ask for."""
+    check(arguments)
+    if arguments.json:
+        make_folder(arguments.json.parent)
+    if arguments.dataset != "scenes":
+        return evaluate_dataset(arguments)
+    return search_scenes(arguments) if arguments.search else evaluate_scenes(arguments)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -158,11 +149,11 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def make_segmenter(**settings: Any) -> Any:
-    """The Segmenter, with Python's own answer to Ctrl-C: Jittor, once loaded, would end the process on the spot."""
+    """The Segmenter, with Python's own answer to Ctrl-C."""
     from core.segmenter import Segmenter
 
     segmenter = Segmenter(**settings)
-    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    keep_ctrl_c()
     return segmenter
 
 

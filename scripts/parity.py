@@ -2,14 +2,15 @@
 
 import argparse
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from command_line import OneLineParser, exit_code, keep_ctrl_c
 
 from core.backends import PACKAGES, load_backend
 from core.errors import InputError
@@ -48,14 +49,6 @@ Differences are relative to the largest entry of the first of a pair. Exit code:
 2 when the call was bad.
 """
 SETTINGS = ("model", "pretrained", "external", "pamr", "device")  # what --picture hands on to the Segmenter
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line and leave with exit code 2."""
-        self.exit(2, f"error: {message} (--help lists all options)\n")
 
 
 def make_parser(command: str, usage: str) -> OneLineParser:
@@ -128,19 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = argv.pop(0) if argv and argv[0] in COMMANDS else ""
     make, execute = COMMANDS[command]
     arguments = make().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    try:
-        return execute(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has left, as `head` does; what is still unwritten must go nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return exit_code(lambda: execute(arguments))
 
 
 def report_command(arguments: argparse.Namespace) -> int:
@@ -233,8 +214,7 @@ def run_backend(name: str, cases: Sequence[Case], dtypes: Sequence[str], complet
     """The cases on a backend, with a progress bar at a terminal."""
     ops = load_backend(name)
     if name == "jittor":
-        # Jittor, once loaded, answers Ctrl-C by ending the process on the spot; this puts Python's own answer back.
-        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+        keep_ctrl_c()
         print("note: Jittor compiles its kernels at the first run, which takes some minutes", file=sys.stderr)
     return run_cases(ops, with_progress(cases, name), sorted(set(dtypes)), complete)
 

@@ -1,15 +1,15 @@
 """Segment pictures by words: `python scripts/segment.py PICTURE... --classes cat "sofa,couch" wall`."""
 
 import argparse
-import math
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from command_line import OneLineParser, add_switch, exit_code, keep_ctrl_c, name_and_value, whole_number
 
 from core.backends import PACKAGES
 from core.classes import ClassList, parse_classes, read_classes_file
@@ -41,14 +41,6 @@ SEGMENTER_OPTIONS = ("model", "pretrained", "quick_gelu", "device", "precision",
                      "logit_scale", "prob_thd", "area_thd", "external")  # fmt: skip
 OUTPUT_ENDINGS = ("_overlay.png", "_labels.png", "_scores.npz", "_attention.png", "_outliers.png", "_repair.png",
                   "_feedback.png", "_features.npz", ".json")  # fmt: skip
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line and leave with exit code 2."""
-        self.exit(2, f"error: {message} (--help lists all options)\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -103,18 +95,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_switch(group: Any, name: str, text: str) -> None:
-    """Add `--NAME` and `--no-NAME`, of which neither is the default."""
-    group.add_argument(name, action=argparse.BooleanOptionalAction, default=None, help=text)
-
-
-def whole_number(text: str) -> int:
-    """A whole number, 0 or more."""
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
 def place(text: str) -> tuple[int, int]:
     """`40,120` -> (40, 120), a row and a column."""
     row, _, column = text.partition(",")
@@ -122,30 +102,6 @@ def place(text: str) -> tuple[int, int]:
         return whole_number(row.strip()), whole_number(column.strip())
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form ROW,COLUMN, such as 40,120") from None
-
-
-def name_and_value(text: str) -> tuple[str, Any]:
-    """`gaussian_std=5` -> ("gaussian_std", 5); values are numbers, true, false, text, or several joined by commas."""
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-    values = tuple(one_value(part) for part in value.split(","))
-    return name, values if len(values) > 1 else values[0]
-
-
-def one_value(text: str) -> bool | int | float | str:
-    """A number, true or false, or else the text itself."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        if kind is float and not math.isfinite(number):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-        return number
-    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,20 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--explain-at says what --explain draws: give --explain too")
     if arguments.features and len(arguments.pictures) > 1:
         parser.error("--features are of one picture: name one PICTURE")
-    for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal cannot write must not end the run.
-        stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    try:
-        return segment_all(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the pictures listed so far are complete", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has left, as `head` does; what is still unwritten must go nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return exit_code(lambda: segment_all(arguments), "interrupted; the pictures listed so far are complete")
 
 
 def segment_all(arguments: argparse.Namespace) -> int:
@@ -271,8 +214,7 @@ def make_segmenter(arguments: argparse.Namespace, phrases: list[str]) -> Any:
 
     options = {name: getattr(arguments, name) for name in SEGMENTER_OPTIONS if getattr(arguments, name) is not None}
     segmenter = Segmenter(arguments.method, arguments.backend, **options, **dict(arguments.option))
-    # Jittor, once loaded, answers Ctrl-C by ending the process on the spot; this puts Python's own answer back.
-    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    keep_ctrl_c()
     segmenter.backbone.text_embeddings(phrases)
     return segmenter
 
