@@ -3,9 +3,7 @@
 The only place that knows pictures, windows, text and heads together.
 """
 
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from core.prediction import class_probabilities, label_pixels, patch_logits
 from core.preprocess import model_size, normalise, resize_picture
 from core.results import Segmentation
 from core.saved_features import fitting
+from core.versions import installed_versions
 from core.windows import WindowMean, cut_windows, window_boxes
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 LOGIT_SCALE = 40.0  # NACLIP's, section 4.1 of the paper
 PAMR_DILATIONS, PAMR_ITERATIONS = (8, 16), 10
-PACKAGES = ("jittor-ovseg", "numpy", "torch", "open_clip_torch", "jittor")
 
 
 class Segmenter:
@@ -142,7 +140,7 @@ class Segmenter:
             "whole_patches": self.whole_patches,
             "logit_scale": self.logit_scale, "prob_thd": self.prob_thd, "area_thd": self.area_thd,
             "pamr": {"num_iter": self.pamr_iterations, "dilations": list(self.pamr_dilations)} if self.pamr else None,
-            "templates": list(loaded.templates), "versions": _versions(),
+            "templates": list(loaded.templates), "versions": installed_versions(),
         }  # fmt: skip
 
     def resized(self, image: np.ndarray) -> np.ndarray:
@@ -274,13 +272,3 @@ def _check_settings(
         raise InputError(f"prob_thd and area_thd must lie in 0..1, not {prob_thd} and {area_thd}")
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions

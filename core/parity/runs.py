@@ -1,6 +1,5 @@
 """The cases run on one backend, and everything that is needed to compare that with another run."""
 
-import importlib.metadata
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import numpy as np
 
 from core.parity.cases import About, Case, primitives_of
 from core.parity.inputs import fingerprint
+from core.versions import installed_versions
 
 FRAMEWORKS = {"numpy": (), "torch": ("torch",), "jittor": ("jittor",)}
 
@@ -61,10 +61,5 @@ def first_line(error: Exception) -> str:
 
 def machine_facts(backend: str) -> dict[str, str]:
     """The backend, the versions that matter to it, and the kind of machine."""
-    facts = {"backend": backend, "python": platform.python_version(), "numpy": np.__version__}
-    for package in ("jittor-ovseg", *FRAMEWORKS[backend]):
-        try:
-            facts[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return facts | {"platform": f"{platform.system()} {platform.machine()}"}
+    versions = installed_versions(("numpy", "jittor-ovseg", *FRAMEWORKS[backend]))
+    return {"backend": backend, **versions, "platform": f"{platform.system()} {platform.machine()}"}

@@ -7,12 +7,12 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from core.versions import installed_versions
+
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("numpy", "torch", "jittor", "open_clip_torch", "jittor-ovseg")
 
 
 def describe_run(backends: Sequence[str]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def describe_run(backends: Sequence[str]) -> dict[str, Any]:
             "gpu": gpu_model(), "system": platform.platform(),
         },
         "threads": {name: THREADS[name]() for name in backends},
-        "versions": versions(),
+        "versions": installed_versions(),
         "commit": commit(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }  # fmt: skip
@@ -63,17 +63,6 @@ def memory_bytes(name: str) -> int:
     """An entry of /proc/meminfo, such as "MemAvailable"; 0 where there is none."""
     lines = [line for line in _read("/proc/meminfo").splitlines() if line.startswith(f"{name}:")]
     return int(lines[0].split()[1]) * 1024 if lines else 0
-
-
-def versions() -> dict[str, str]:
-    """Python's, and those of the packages that are installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def commit() -> str | None:
