@@ -3,20 +3,16 @@
 Heads are compared without weights, a GPU or open_clip: the record is saved, loaded, and read by any backend.
 """
 
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core.arrays import Array, as_numpy
 from core.errors import InputError
-from core.files import atomic_path
+from core.records import load_record, save_record
 
-FORMAT = "jittor-ovseg features 1"
+KIND = "features 1"
 
 
 def weight_shapes(width: int, embed: int) -> dict[str, tuple[int, ...]]:
@@ -116,31 +112,23 @@ class ClipFeatures:
         arrays |= {f"weights.{name}": as_numpy(x) for name, x in self.weights.arrays.items()}
         if self.attention is not None:
             arrays["attention"] = as_numpy(self.attention)
-        facts = {"format": FORMAT, "grid": list(self.grid), "n_heads": self.weights.n_heads,
-                 "activation": self.weights.activation, "eps": self.weights.eps,
-                 "source": None if self.source is None else dict(self.source)}  # fmt: skip
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, facts=json.dumps(facts), **arrays)
+        facts = {"grid": list(self.grid), "n_heads": self.weights.n_heads, "activation": self.weights.activation,
+                 "eps": self.weights.eps, "source": None if self.source is None else dict(self.source)}  # fmt: skip
+        save_record(path, KIND, facts, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "ClipFeatures":
         """Reads what `save` wrote, as NumPy arrays. Raises InputError for any other file."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            facts = json.loads(str(arrays.pop("facts")))
-            if facts["format"] != FORMAT:
-                raise ValueError(f"its format is {facts['format']!r}")
-            weights = {k.removeprefix("weights."): x for k, x in arrays.items() if k.startswith("weights.")}
-            hidden = [arrays[f"hidden.{i}"] for i in range(sum(k.startswith("hidden.") for k in arrays))]
-            head = HeadWeights(weights, facts["n_heads"], facts["activation"], facts["eps"])
-            rows, columns = facts["grid"]
-            source = dict(facts["source"]) if facts.get("source") else None
-            return cls(hidden, head, (rows, columns), arrays.get("attention"), source)
-        except FileNotFoundError:
-            raise InputError(f"no features file {path}") from None
-        except (OSError, EOFError, zipfile.BadZipFile, ValueError, TypeError, LookupError) as error:
-            raise InputError(f"{path} is not a features file that this version saved: {error}") from None
+        return load_record(path, KIND, "features file", cls._restored)
+
+    @classmethod
+    def _restored(cls, facts: dict[str, Any], arrays: dict[str, Array]) -> "ClipFeatures":
+        weights = {k.removeprefix("weights."): x for k, x in arrays.items() if k.startswith("weights.")}
+        hidden = [arrays[f"hidden.{i}"] for i in range(sum(k.startswith("hidden.") for k in arrays))]
+        head = HeadWeights(weights, facts["n_heads"], facts["activation"], facts["eps"])
+        rows, columns = facts["grid"]
+        source = dict(facts["source"]) if facts.get("source") else None
+        return cls(hidden, head, (rows, columns), arrays.get("attention"), source)
 
 
 class _Lazy(Sequence):

@@ -3,29 +3,27 @@
 The file holds what came out, and the SHA-256 of what went in: two dumps of other inputs are not compared.
 """
 
-import json
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import InputError
-from core.files import atomic_path
 from core.parity.cases import DTYPES, GROUPS, About
 from core.parity.comparison import TOLERANCES
 from core.parity.inputs import SEED
-from core.parity.runs import Run, first_line
+from core.parity.runs import Run
+from core.records import load_record, save_record
 
-FORMAT = "jittor-ovseg parity 1"
+KIND = "parity 1"
 SEPARATOR = " | "  # between case, dtype, trial and array in the name of an array
 
 
 def save_dump(run: Run, path: str | os.PathLike) -> None:
     """Writes a run as an uncompressed .npz."""
     facts = {
-        "format": FORMAT, "seed": SEED, "label": run.label, "facts": run.facts,
+        "seed": SEED, "label": run.label, "facts": run.facts,
         "about": {name: list(about) for name, about in run.about.items()},
         "primitives": None if run.primitives is None else sorted(run.primitives),
         "inputs": [[*key, digest] for key, digest in run.inputs.items()],
@@ -33,27 +31,14 @@ def save_dump(run: Run, path: str | os.PathLike) -> None:
     }  # fmt: skip
     arrays = {SEPARATOR.join((*key, name)): x for key, outcome in run.outcomes.items() for name, x in outcome.items()}
     try:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, facts=json.dumps(facts), **arrays)
+        save_record(path, KIND, facts, arrays)
     except OSError as error:
         raise InputError(f"the dump cannot be written to {path}: {error.strerror or error}") from None
 
 
 def load_dump(path: str | os.PathLike) -> Run:
     """Reads what `save_dump` wrote. Raises InputError for any other file."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        facts = json.loads(str(arrays.pop("facts")))
-        if facts["format"] != FORMAT:
-            raise ValueError(f"its format is {facts['format']!r}")
-        return _checked(_run(facts, arrays))
-    except FileNotFoundError:
-        raise InputError(f"no dump {path}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not a dump") from None
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise InputError(f"{path} is not a dump that this version wrote: {first_line(error)}") from None
+    return load_record(path, KIND, "dump", lambda facts, arrays: _checked(_run(facts, arrays)))
 
 
 def _run(facts: dict, arrays: dict[str, np.ndarray]) -> Run:
