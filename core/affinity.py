@@ -38,4 +38,5 @@ def contrast_attention(ops: Any, similarity: Array, gamma: float = 3.0, beta: fl
     mean = ops.mean(similarity, axis=(1, 2), keepdims=True)
     logits = (similarity - mean * ops.asarray(beta, like=mean)) * ops.asarray(gamma, like=mean)
     floor = ops.minimum(ops.max(logits, axis=-1, keepdims=True), 0.0)
-    return ops.softmax_at_least(logits, floor)[:, None]
+    batch, n, _ = similarity.shape
+    return ops.reshape(ops.softmax_at_least(logits, floor), (batch, 1, n, n))

@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.outliers import local_outlier_factor, mean_interpolation
 
 PACKAGES = {"numpy": "core", "torch": "torch_backend", "jittor": "jt_backend"}
-PRIMITIVE_MODULES = ("ops", "layers", "neighbourhood", "attention", "neighbours", "resize", "pamr")
+PRIMITIVE_MODULES = ("ops", "layers", "neighbourhood", "attention", "neighbours", "links", "resize", "pamr")
 SHARED = (local_outlier_factor, mean_interpolation)  # written once over the primitives of any backend
 INSTALL = {
     "torch": "pip install torch",

@@ -4,7 +4,7 @@ Chi et al., "Plug-in Feedback Self-adaptive Attention in CLIP for Training-free 
 once over a backend's primitives `ops`. A is an attention over the N patches, V are the values.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +39,14 @@ def feed_back(
     start: Callable[[Array], Array],
     class_logits: Callable[[Array], Array],
     feedback: Feedback,
-    note: Callable[..., None],
+    note: Callable[..., None] | None = None,
 ) -> Array:
     r"""What the values become under the attention that its own prediction has corrected: $(A' A + A A' + A') V / 3$.
 
     As $(A' (A V) + A (A' V) + A' V) / 3$ it needs no product of two attentions. attention A: (B, H or 1, N, N). start: an
     attention (B, ., M, N) -> the values under it, (B, M, D), or whatever is linear in them. class_logits: such values ->
-    cosines with the classes (B, M, C), through the rest of the tower. note: told the corrected attention A'.
+    cosines with the classes (B, M, C), through the rest of the tower. note: told A', which otherwise is never there as a
+    whole.
     """
     mixed = start(attention)
     if not (feedback.isolate or feedback.prune or feedback.ensemble):
@@ -53,19 +54,25 @@ def feed_back(
     n = attention.shape[-1]
     everywhere = ops.asarray(np.full((attention.shape[0], 1, 1, n), 1 / n), like=attention)
     prediction = patch_prediction(ops, class_logits(mixed), class_logits(start(everywhere)) if feedback.isolate else None)
-    corrected = corrected_attention(ops, prediction, feedback)
-    note(corrected_attention=corrected)
-    once = start(corrected)
-    if not feedback.ensemble:
-        return once
-    return (weigh(ops, corrected, mixed) + weigh(ops, attention, once) + once) / 3
+    corrected: Iterable[Array] = corrected_rows(ops, prediction, feedback)
+    if note is not None:
+        corrected = list(corrected)
+        note(corrected_attention=_joined(ops, corrected, axis=2))
+    once, second = [], []  # A' V and A' (A V)
+    for rows in corrected:
+        once.append(start(rows))
+        if feedback.ensemble:
+            second.append(weigh(ops, rows, mixed))
+    once = _joined(ops, once, axis=1)
+    return (_joined(ops, second, axis=1) + weigh(ops, attention, once) + once) / 3 if feedback.ensemble else once
 
 
 def weigh(ops: Any, weights: Array, v: Array) -> Array:
     """Values v (B, M', D) under weights (B, H, M, M'), heads being columns of them, or (B, 1, M, M'): -> (B, M, D)."""
     n_heads = weights.shape[1]
     if n_heads == 1:
-        return ops.matmul(weights[:, 0], v)
+        batch, _, n_rows, n = weights.shape
+        return ops.matmul(ops.reshape(weights, (batch, n_rows, n)), v)
     return ops.merge_heads(ops.matmul(weights, ops.split_heads(v, n_heads)))
 
 
@@ -80,23 +87,18 @@ def patch_prediction(ops: Any, cosines: Array, mean_cosines: Array | None) -> Ar
     return ops.softmax(logits, axis=-1)
 
 
-def corrected_attention(ops: Any, prediction: Array, feedback: Feedback) -> Array:
-    r"""Softmax of $\mathrm{sim} \, e^{\lambda\, \mathrm{sim}}$ with $\mathrm{sim} = 1 / (1 + KL)$.
+def corrected_rows(ops: Any, prediction: Array, feedback: Feedback) -> Iterator[Array]:
+    """A' by `link_weights` of how patches' predictions diverge, (B, N, C) -> (B, 1, N, N), in blocks of its rows."""
+    (batch, n, _), log = prediction.shape, guarded_log(ops, prediction)
+    mass = feedback.mass if feedback.prune else None
+    for rows in row_blocks(n, batch * n, BLOCK_ENTRIES):
+        divergence = kl_divergence(ops, prediction[:, rows], log[:, rows], log)
+        weights = ops.link_weights(divergence, feedback.sharpness, mass)
+        yield ops.reshape(weights, (batch, 1, -1, n))
 
-    (B, N, C) -> (B, 1, N, N), a block of rows at a time: beside the result, memory is bounded.
-    """
-    n, log = prediction.shape[1], guarded_log(ops, prediction)
-    blocks = row_blocks(n, prediction.shape[0] * n, BLOCK_ENTRIES)
-    found = [_attention_rows(ops, kl_divergence(ops, prediction[:, i], log[:, i], log), feedback) for i in blocks]
-    return (found[0] if len(found) == 1 else ops.concatenate(found, axis=1))[:, None]
 
-
-def _attention_rows(ops: Any, divergence: Array, feedback: Feedback) -> Array:
-    similarity = 1 / (1 + divergence)
-    logits = similarity * ops.exp(similarity * ops.asarray(feedback.sharpness, like=similarity))
-    if feedback.prune:
-        return ops.softmax_at_least(logits, ops.top_mass(similarity, feedback.mass), by=similarity)
-    return ops.softmax(logits, axis=-1)
+def _joined(ops: Any, parts: Sequence[Array], axis: int) -> Array:
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
 def guarded_log(ops: Any, p: Array) -> Array:

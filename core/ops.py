@@ -125,14 +125,13 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
-def softmax_at_least(x: Array, least: Array, by: Array | None = None) -> Array:
-    """Softmax along the last axis over the entries whose `by`, or `x` itself, is at least `least`; the others weigh 0.
+def softmax_at_least(x: Array, least: Array) -> Array:
+    """Softmax along the last axis over the entries that are at least `least`; the others weigh 0.
 
-    x and by (..., n), least (..., 1). Every row must keep one entry.
+    x (..., n), least (..., 1). Every row must keep one entry.
     """
-    x, least = asarray(x), asarray(least)
-    kept = (x if by is None else asarray(by)) >= least
-    return softmax(np.where(kept, x, -np.inf))
+    x = asarray(x)
+    return softmax(np.where(x >= asarray(least), x, -np.inf))
 
 
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
@@ -144,16 +143,6 @@ def l2_normalise(x: Array, axis: int = -1) -> Array:
     """`x` divided by its Euclidean length along an axis; a zero vector stays zero."""
     x = asarray(x)
     return x / np.maximum(norm(x, axis=axis, keepdims=True), EPS)
-
-
-def sort(x: Array, axis: int = -1) -> Array:
-    """Entries in ascending order along an axis."""
-    return np.sort(asarray(x), axis=axis)
-
-
-def cumsum(x: Array, axis: int = -1) -> Array:
-    """Running sum along an axis."""
-    return np.cumsum(asarray(x), axis=axis)
 
 
 def quantile(x: Array, q: float) -> Array:
@@ -169,17 +158,6 @@ def k_smallest(x: Array, k: int) -> tuple[Array, Array]:
     values = np.take_along_axis(x, indices, axis=-1)
     order = np.argsort(values, axis=-1, kind="stable")
     return np.take_along_axis(values, order, axis=-1), np.take_along_axis(indices, order, axis=-1)
-
-
-def top_mass(x: Array, mass: float) -> Array:
-    """The smallest of those largest entries of a row that hold at most `mass` of its softmax together: (..., n) -> (..., 1).
-
-    The largest entry is one of them always.
-    """
-    descending = -np.sort(-asarray(x), axis=-1)
-    held = np.cumsum(softmax(descending, axis=-1), axis=-1) <= mass
-    n_held = np.maximum(held.sum(axis=-1, keepdims=True), 1)
-    return np.take_along_axis(descending, n_held - 1, axis=-1)
 
 
 def select_device(device: str | None = None) -> None:

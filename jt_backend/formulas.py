@@ -21,11 +21,26 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     return jt.nn.softmax(x, dim=axis % x.ndim)
 
 
-def softmax_at_least(x: jt.Var, by: jt.Var, least: jt.Var) -> jt.Var:
-    """Softmax of each row of x (M, n) over the entries whose `by` (M, n) is at least the row's `least` (M,)."""
-    kept = by >= least.reshape([-1, 1])
+def softmax_at_least(x: jt.Var, least: jt.Var) -> jt.Var:
+    """Softmax of each row of x (M, n) over the entries that are at least the row's `least` (M,)."""
+    return _softmax_where(x >= least.reshape([-1, 1]), x)
+
+
+def _softmax_where(kept: jt.Var, x: jt.Var) -> jt.Var:
     excluded = constants([-1e30], x)  # as good as minus infinity, which Jittor's kernels are not compiled for
     return softmax(jt.ternary(kept, x, x * 0 + excluded), 1)
+
+
+def link_weights(divergence: jt.Var, sharpness: float, mass: float | None) -> jt.Var:
+    """`core.links.link_weights` of rows (M, n)."""
+    similarity = constants([1], divergence) / (divergence + constants([1], divergence))
+    logits = similarity * jt.exp(similarity * constants([sharpness], divergence))
+    if mass is None:
+        return softmax(logits, 1)
+    ascending = jt.argsort(divergence, dim=1)[1]
+    held = jt.cumsum(softmax(constants([1], divergence) / (ascending + constants([1], divergence)), 1), dim=1)
+    kept = jt.ternary(held <= constants([mass], divergence), ascending, ascending[:, :1] + ascending * 0)
+    return _softmax_where(divergence <= jt.max(kept, dim=1, keepdims=True), logits)
 
 
 def row_sum(x: jt.Var) -> jt.Var:
@@ -57,14 +72,6 @@ def nearest_of_products(products: jt.Var, squares: jt.Var, first: int, k: int, n
     distances = distances + lengths
     sound = distances > (lengths + squares[indices]) * constants([noise], products)
     return jt.ternary(sound, distances, distances * 0), indices
-
-
-def top_mass(x: jt.Var, mass: float) -> jt.Var:
-    """The smallest of the largest entries that hold `mass` of a row's softmax together, the first always: (M, n) -> (M,)."""
-    descending = -jt.argsort(-x, dim=1)[1]
-    held = jt.cumsum(softmax(descending, 1), dim=1)
-    kept = jt.ternary(held <= constants([mass], x), descending, descending[:, :1] + descending * 0)
-    return jt.min(kept, dim=1)
 
 
 def linear(x: jt.Var, weight: jt.Var, bias: jt.Var | None) -> jt.Var:

@@ -138,10 +138,9 @@ def softmax(x: Array, axis: int = -1) -> jt.Var:
     return kernels.softmax(asarray(x), axis)
 
 
-def softmax_at_least(x: Array, least: Array, by: Array | None = None) -> jt.Var:
+def softmax_at_least(x: Array, least: Array) -> jt.Var:
     x, least = asarray(x), asarray(least)
-    rows, decisive = (y.reshape([-1, x.shape[-1]]) for y in (x, x if by is None else asarray(by)))
-    return kernels.softmax_at_least(rows, decisive, least.reshape([-1])).reshape(x.shape)
+    return kernels.softmax_at_least(x.reshape([-1, x.shape[-1]]), least.reshape([-1])).reshape(x.shape)
 
 
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> jt.Var:
@@ -153,19 +152,9 @@ def l2_normalise(x: Array, axis: int = -1) -> jt.Var:
     return x / maximum(norm(x, axis=axis, keepdims=True), EPS)
 
 
-def sort(x: Array, axis: int = -1) -> jt.Var:
-    x = asarray(x)
-    return jt.argsort(x, dim=axis % x.ndim)[1]
-
-
-def cumsum(x: Array, axis: int = -1) -> jt.Var:
-    x = asarray(x)
-    return jt.cumsum(x, dim=axis % x.ndim)
-
-
 def quantile(x: Array, q: float) -> jt.Var:
     """Jittor has none: read off the sorted entries."""
-    x = sort(x)
+    x = jt.argsort(asarray(x), dim=-1)[1]
     at = q * (x.shape[-1] - 1)
     low = min(int(at), x.shape[-1] - 1)
     high = min(low + 1, x.shape[-1] - 1)
@@ -176,11 +165,6 @@ def k_smallest(x: Array, k: int) -> tuple[jt.Var, jt.Var]:
     x = asarray(x)
     values, indices = kernels.k_smallest(x.reshape([-1, x.shape[-1]]), k)
     return tuple(part.reshape([*x.shape[:-1], k]) for part in (values, indices))
-
-
-def top_mass(x: Array, mass: float) -> jt.Var:
-    x = asarray(x)
-    return kernels.top_mass(x.reshape([-1, x.shape[-1]]), mass).reshape([*x.shape[:-1], 1])
 
 
 def select_device(device: str | None = None) -> None:

@@ -11,7 +11,7 @@ import core.feedback
 from core.affinity import aggregate, contrast_attention, cosine_similarity, keep_similar
 from core.feedback import (
     Feedback,
-    corrected_attention,
+    corrected_rows,
     feed_back,
     guarded_log,
     kl_divergence,
@@ -32,37 +32,62 @@ def test_kl_against_loops(ops, rng):
     assert_close(kl_divergence(ops, p, guarded_log(ops, p), guarded_log(ops, q)), np.maximum(expected, 0)[None])
 
 
-def naive_links(row, mass):
-    order = sorted(range(len(row)), key=lambda j: -row[j])
-    e = [math.exp(row[j] - max(row)) for j in order]
-    kept, held = {order[0]}, 0.0
-    for j, x in zip(order, e, strict=True):
-        held += x / sum(e)
-        if held <= mass:
-            kept.add(j)
-    return [j in kept for j in range(len(row))]
+def naive_links(row, sharpness, mass):
+    similarity = [1 / (1 + divergence) for divergence in row]
+    weakest, held, total = max(similarity), 0.0, sum(map(math.exp, similarity))
+    for s in sorted(similarity, reverse=True):
+        held += math.exp(s) / total
+        if mass is None or held <= mass:
+            weakest = s
+    e = [math.exp(s * math.exp(sharpness * s)) if s >= weakest else 0 for s in similarity]
+    return [x / sum(e) for x in e]
 
 
-def test_pruning_against_loops(ops, rng):
-    similarity = rng.uniform(0, 1, (2, 5, 9))
-    similarity[0, 0] = [9, 0, 0, 0, 0, 0, 0, 0, 0]
-    for mass in (0.0, 0.1, 0.45, 0.99):
-        native = ops.asarray(similarity)
-        kept = ops.to_numpy(native >= ops.top_mass(native, mass))
-        expected = [[naive_links(list(row), mass) for row in image] for image in similarity]
-        assert kept.tolist() == expected
+@pytest.mark.parametrize("mass", [None, 0.0, 0.1, 0.45, 0.99])
+def test_links_against_loops(ops, rng, mass):
+    divergence = rng.exponential(size=(2, 5, 9))
+    divergence[0, 0] = [0, 9, 9, 9, 9, 9, 9, 9, 9]
+    expected = [[naive_links(list(row), 3.0, mass) for row in image] for image in divergence]
+    weights = ops.to_numpy(ops.link_weights(divergence, 3.0, mass))
+    assert_close(weights, np.array(expected))
+    assert ((weights > 0) == (np.array(expected) > 0)).all()
+
+
+def test_equal_links_stay_or_go_together(ops, rng):
+    divergence = rng.permuted(np.repeat([0.1, 0.5, 2.0, 8.0], 25)[None], axis=-1)
+    weights = ops.to_numpy(ops.link_weights(divergence, 3.0, 0.45))[0]
+    kept = {value: set(weights[divergence[0] == value] > 0) for value in (0.1, 0.5, 2.0, 8.0)}
+    assert kept == {0.1: {True}, 0.5: {True}, 2.0: {False}, 8.0: {False}}
+
+
+@pytest.mark.parametrize("n", [1, 3, 2000])
+def test_links_that_crowd_in_few_values(ops, rng, n):
+    """Where nearly all links are alike, the edge of the mass lies among very near ones: it must still part them exactly."""
+    divergence = np.concatenate([5 + 1e-9 * rng.random((3, n)), np.full((3, 2), 1e-3), np.full((3, 1), 1e12)], axis=-1)
+    weights = ops.to_numpy(ops.link_weights(divergence, 3.0, 0.6))
+    expected = [naive_links(list(row), 3.0, 0.6) for row in divergence]
+    assert ((weights > 0) == (np.array(expected) > 0)).all()
+
+
+def test_what_is_no_number_ends_and_stays_none(ops):
+    divergence = np.array([[0.5, np.nan, 1.0, 2.0], [0.5, 0.1, 1.0, 2.0]], dtype="float32")
+    weights = ops.to_numpy(ops.link_weights(divergence, 3.0, 0.45))
+    np.testing.assert_allclose(weights[1].sum(), 1, rtol=1e-6)
 
 
 def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
     p = ops.asarray(distribution(rng, 2, 11, 5))
-    whole = ops.to_numpy(corrected_attention(ops, p, Feedback()))
+    (whole,) = corrected_rows(ops, p, Feedback())
     monkeypatch.setattr(core.feedback, "BLOCK_ENTRIES", 50)
-    assert_close(corrected_attention(ops, p, Feedback()), whole)
+    blocks = [ops.to_numpy(rows) for rows in corrected_rows(ops, p, Feedback())]
+    assert len(blocks) == 6
+    assert_close(np.concatenate(blocks, axis=2), ops.to_numpy(whole))
 
 
 def test_corrected_attention_sums_to_one_and_favours_like_predictions(ops):
     p = np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]])
-    attention = ops.to_numpy(corrected_attention(ops, ops.asarray(p), Feedback(prune=False)))[0, 0]
+    (attention,) = corrected_rows(ops, ops.asarray(p), Feedback(prune=False))
+    attention = ops.to_numpy(attention)[0, 0]
     np.testing.assert_allclose(attention.sum(-1), 1)
     assert attention[0, 1] > attention[0, 2]
     np.testing.assert_allclose(attention[0, 1], attention[0, 0])

@@ -29,6 +29,8 @@ def inputs(jittor, rng, dtype):
                               (array(2, 150, 2), array(2, 150, 2), 2.0, array(150, 150))],
         "k_smallest": [(array(4, 9), 3), (array(3, 500), 40), (array(2, 5), 5)],
         "layer_norm": [(array(2, 3, 8), array(8), array(8), 1e-5), (array(4, 8), array(8), array(8), 1e-3)],
+        "link_weights": [(abs(array(3, 40)), 3.0, mass) for mass in (None, 0.45, 0.0)]
+        + [(abs(array(2, 1)), 2.3, 0.5), (array(4, 300) * 0, 3.0, 0.45)],
         "linear": [(array(2, 3, 8), array(5, 8), array(5)), (array(4, 8), array(5, 8), None)],
         "matmul": [(array(3, 4), array(4, 5)), (array(3, 4), array(5, 4), True), (array(6, 3, 4), array(6, 4, 5)),
                    (array(1, 3, 4), array(2, 4, 5)), (array(6, 3, 4), array(1, 5, 4), True)],
@@ -43,14 +45,13 @@ def inputs(jittor, rng, dtype):
         "row_max": [(array(3, 50),), (array(1, 1),)],
         "row_sum": [(array(3, 50),), (array(1, 1),)],
         "softmax": [(array(3, 4, 5), -1), (array(3, 4, 5), 0), (array(2, 3, 300), 1), (array(7, 600), 0)],
-        "softmax_at_least": [(array(3, 40), array(3, 40), array(3) - 1), (array(1, 5), array(1, 5), array(1) - 9)],
-        "top_mass": [(array(3, 40), 0.45), (array(3, 7), 0.0), (array(3, 7), 0.99), (array(2, 1), 0.5)],
+        "softmax_at_least": [(array(3, 40), array(3) - 1), (array(1, 5), array(1) - 9)],
     }  # fmt: skip
 
 
-KERNELS = ["attention", "attention_weights", "k_smallest", "layer_norm", "linear", "matmul", "nearest_of_products",
-           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax", "softmax_at_least",
-           "top_mass"]  # fmt: skip
+KERNELS = ["attention", "attention_weights", "k_smallest", "layer_norm", "linear", "link_weights", "matmul",
+           "nearest_of_products",
+           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax", "softmax_at_least"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KERNELS)

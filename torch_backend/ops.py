@@ -1,7 +1,6 @@
 """Array verbs in PyTorch; the contract is `core.ops`."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -108,9 +107,9 @@ def softmax(x: Array, axis: int = -1) -> torch.Tensor:
     return torch.softmax(asarray(x), dim=axis)
 
 
-def softmax_at_least(x: Array, least: Array, by: Array | None = None) -> torch.Tensor:
-    x, least = asarray(x), asarray(least)
-    return torch.softmax(x.masked_fill((x if by is None else asarray(by)) < least, -torch.inf), dim=-1)
+def softmax_at_least(x: Array, least: Array) -> torch.Tensor:
+    x = asarray(x)
+    return torch.softmax(x.masked_fill(x < asarray(least), -torch.inf), dim=-1)
 
 
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> torch.Tensor:
@@ -121,37 +120,12 @@ def l2_normalise(x: Array, axis: int = -1) -> torch.Tensor:
     return torch.nn.functional.normalize(asarray(x), dim=axis, eps=EPS)
 
 
-def sort(x: Array, axis: int = -1) -> torch.Tensor:
-    """On the CPU NumPy sorts, a share of the rows in each thread: it makes no indices, and does it vectorised."""
-    x = asarray(x)
-    if x.device.type != "cpu" or x.requires_grad or x.ndim == 0:
-        return torch.sort(x, dim=axis).values
-    rows = x.movedim(axis, -1).clone(memory_format=torch.contiguous_format)
-    parts = np.array_split(rows.numpy().reshape(-1, rows.shape[-1]), torch.get_num_threads())
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(np.ndarray.sort, parts))
-    return rows.movedim(-1, axis)
-
-
-def cumsum(x: Array, axis: int = -1) -> torch.Tensor:
-    return torch.cumsum(asarray(x), dim=axis)
-
-
 def quantile(x: Array, q: float) -> torch.Tensor:
     return torch.quantile(asarray(x), q, dim=-1)
 
 
 def k_smallest(x: Array, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.topk(asarray(x), k, dim=-1, largest=False))
-
-
-def top_mass(x: Array, mass: float) -> torch.Tensor:
-    """Where the sum passes `mass` is searched in the sums; on the CPU NumPy sorts, which needs no indices for it."""
-    x = asarray(x)
-    descending = -sort(-x)
-    held = torch.cumsum((descending - descending[..., :1]).exp_(), dim=-1)
-    n_held = torch.searchsorted(held, held[..., -1:] * mass, right=True)
-    return descending.gather(-1, n_held.clamp_(1, x.shape[-1]) - 1)
 
 
 def select_device(device: str | None = None) -> None:

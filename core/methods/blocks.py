@@ -109,7 +109,8 @@ def attend_with_feedback(
 
     if parts.seen is not None:
         parts.note(before_feedback=out(start(attention)))
-    return out(feed_back(ops, attention, start, class_logits, parts.feedback, parts.note))
+    note = None if parts.seen is None else parts.note
+    return out(feed_back(ops, attention, start, class_logits, parts.feedback, note))
 
 
 def full_block(ops: Any, weights: HeadWeights, x: Array, attended: Array) -> Array:

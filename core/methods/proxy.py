@@ -96,11 +96,11 @@ def values_on_external_grid(
         return lambda attention: weigh(ops, attention, resized), lambda mixed: ops.linear(mixed, weight, bias)
     projected = ops.linear(v, weight)
     by_row, by_column = (ops.asarray(bilinear_matrix(*n), like=v) for n in zip(features.grid, grid, strict=True))
+    by_row = ops.swap_last(by_row)
 
     def start(attention: Array) -> Array:
         n = attention.shape[2]
-        fields = ops.matmul(ops.reshape(attention, (batch, n, *grid)), by_column)
-        fields = ops.matmul(ops.swap_last(fields), by_row)
-        return ops.reshape(ops.swap_last(fields), (batch, n, n_patches))
+        fields = ops.matmul(by_row, ops.reshape(attention, (batch * n, *grid)))
+        return ops.reshape(ops.matmul(fields, by_column), (batch, n, n_patches))
 
     return start, lambda mixed: ops.matmul(mixed, projected) + bias

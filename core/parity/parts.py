@@ -34,7 +34,7 @@ def _attention(rng: np.random.Generator, b: int, n: int, dtype: str) -> tuple:
     return (uniform(rng, (b, 2, 1 + n, 1 + n), dtype),)
 
 
-def _similarity(rng: np.random.Generator, b: int, n: int, dtype: str) -> tuple:
+def _divergence(rng: np.random.Generator, b: int, n: int, dtype: str) -> tuple:
     return (uniform(rng, (b, n, n), dtype),)
 
 
@@ -67,11 +67,10 @@ def similar_patches(ops: Any, patches: np.ndarray) -> Outcome:
     return {"cosines": cosines, "kept": kept != 0, "kept margin": np.abs(cosines - BETA)}
 
 
-def strong_links(ops: Any, similarity: np.ndarray) -> Outcome:
+def strong_links(ops: Any, divergence: np.ndarray) -> Outcome:
     """FSA's pruning: a link may flip where the mass held by some number of links of its row is `MASS` itself."""
-    native = ops.asarray(similarity)
-    kept = ops.to_numpy(native >= ops.top_mass(native, MASS)).astype(bool)
-    e = np.exp(-np.sort(-similarity.astype(np.float64), axis=-1))
+    kept = ops.to_numpy(ops.link_weights(divergence, Feedback().sharpness, MASS)) > 0
+    e = np.exp(1 / (1 + np.sort(divergence.astype(np.float64), axis=-1)))
     held = np.cumsum(e / e.sum(axis=-1, keepdims=True), axis=-1)
     margin = np.abs(held - MASS).min(axis=-1, keepdims=True)
     return {"links": kept, "links margin": np.broadcast_to(margin, kept.shape).copy()}
@@ -85,4 +84,4 @@ PARTS: dict[str, Callable[..., Outcome]] = {
     "keep_similar": similar_patches,
     "links": strong_links,
 }
-DRAWS = {"outliers:SOM": _attention, "links": _similarity}
+DRAWS = {"outliers:SOM": _attention, "links": _divergence}

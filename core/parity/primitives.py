@@ -87,10 +87,6 @@ def _reduced(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
     return [(draw(b, m, n), 1), (draw(b, m, n), -1, True), (draw(b, m, n), (0, 2))]
 
 
-def _along(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
-    return [(draw(b, m, n),), (draw(b, m, n), 1)]
-
-
 def _matmul(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
     x, y, matrix = draw(b, m, n), draw(b, m, n), draw(6, n)
     return [(x, _flipped(y)), (x, matrix.T), (x[0], matrix.T), (matrix, _flipped(x)), (x[:, None], _flipped(y)[None])]
@@ -102,8 +98,8 @@ def _inner_products(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
 
 
 def _softmax_at_least(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
-    x, by = draw(b, m, n), draw(b, m, n)
-    return [(x, np.median(x, -1, keepdims=True)), *((x, least(by, -1, keepdims=True), by) for least in (np.min, np.max))]
+    x = draw(b, m, n)
+    return [(x, least(x, -1, keepdims=True)) for least in (np.median, np.min, np.max)]
 
 
 def _where(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
@@ -135,11 +131,8 @@ VERBS: dict[str, Callable[[Draw, int, int, int], list[tuple]]] = {
     "softmax": lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1), (1000 * draw(b, m, n), 1)],
     "norm": lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1, True)],
     "l2_normalise": lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1), (0 * draw(b, m, n),)],
-    "sort": _along,
-    "cumsum": _along,
     "quantile": lambda draw, b, m, n: [(draw(b, m, n), q) for q in (0.95, 0.0, 1.0)] + [(draw(b, m, 1), 0.5)],
     "softmax_at_least": _softmax_at_least,
-    "top_mass": lambda draw, b, m, n: [(draw(b, m, n), mass) for mass in (0.45, 0.0, 0.99)],
     "k_smallest": lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), n - 1), (draw(m, n), n)],
     "linear": lambda draw, b, m, n: [(draw(b, m, n), draw(6, n), draw(6)), (draw(b, m, n), draw(6, n))],
     "layer_norm": lambda draw, b, m, n: [(draw(b, m, n), draw(n), draw(n)), (3 + draw(b, m, n), draw(n), draw(n), 1e-3)],
@@ -205,6 +198,7 @@ KERNELS: dict[str, Callable[[Draw, int, int, int], list[tuple]]] = {
     "merge_heads": lambda draw, b, h, w: [(draw(b, 2, h * w, 4),)],
     "attention": _attention,
     "attention_weights": _attention_weights,
+    "link_weights": lambda draw, b, h, w: [(abs(draw(b, h * w, h * w)), 3.0, mass) for mass in (None, 0.45, 0.0)],
     "resize_bilinear": _bilinear,
     "resize_bicubic": _bicubic,
     "pamr": _pamr,
@@ -224,7 +218,7 @@ LARGE: dict[str, Callable[[Draw], list[tuple]]] = {
     "argmax": lambda draw: [(np.rint(draw(21, 700)), 0), (np.rint(draw(30, 700)), -1)],  # among equals the first
     "softmax": lambda draw: [(draw(30, 700),), (draw(4, 700), 0)],
     "softmax_at_least": lambda draw: [(x := draw(30, 700), np.median(x, -1, keepdims=True))],
-    "top_mass": lambda draw: [(draw(30, 700), 0.45), (np.rint(draw(30, 700)), 0.45)],  # equal entries at the edge
+    "link_weights": lambda draw: [(abs(draw(30, 700)), 3.0, 0.45), (np.rint(abs(draw(30, 700))), 3.0, 0.45)],  # equal links
     "k_smallest": lambda draw: [(draw(30, 700), 40)],
     "resize_bilinear": lambda draw: [(draw(3, 20, 30), (300, 77))],
     "attention": lambda draw: [(draw(1, 300, 8), draw(1, 260, 8), draw(1, 260, 8), 2, 0.5, draw(300, 260))],

@@ -12,6 +12,7 @@ Learned by measuring, for whoever writes the next one:
 """
 
 from jt_backend.kernels.fields import pamr_affinity, pamr_steps, resize_bilinear
+from jt_backend.kernels.links import link_weights
 from jt_backend.kernels.products import attention, attention_weights, linear, matmul
 from jt_backend.kernels.rows import (
     k_smallest,
@@ -21,11 +22,10 @@ from jt_backend.kernels.rows import (
     row_sum,
     softmax,
     softmax_at_least,
-    top_mass,
 )
 
 __all__ = [
-    "attention", "attention_weights", "k_smallest", "layer_norm", "linear", "matmul", "nearest_of_products", "pamr_affinity",
-    "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax",
-    "softmax_at_least", "top_mass",
+    "attention", "attention_weights", "k_smallest", "layer_norm", "linear", "link_weights", "matmul",
+    "nearest_of_products", "pamr_affinity", "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax",
+    "softmax_at_least",
 ]  # fmt: skip

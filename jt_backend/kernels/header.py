@@ -13,4 +13,13 @@ template <typename T> inline T exp_below(T x) {
     const T e = std::exp(std::max(x, least));
     return x < least ? 0 : e;
 }
+
+// y may be x.
+template <typename T> inline void softmax_row(const T* x, T* y, int64_t n) {
+    T most = x[0], total = 0;
+    for (int64_t j = 1; j < n; j++) most = std::max(most, x[j]);
+    for (int64_t j = 0; j < n; j++) { y[j] = exp_below(x[j] - most); total += y[j]; }
+    const T share = 1 / total;
+    for (int64_t j = 0; j < n; j++) y[j] *= share;
+}
 """

@@ -17,11 +17,7 @@ SOFTMAX = """
         const x_type* from = x_p + task / blocks * n * inner + first;
         y_type* to = y_p + task / blocks * n * inner + first;
         if (inner == 1) {
-            x_type most = from[0], total = 0;
-            for (int64 i = 1; i < n; i++) most = std::max(most, from[i]);
-            for (int64 i = 0; i < n; i++) { to[i] = exp_below(from[i] - most); total += to[i]; }
-            const x_type share = 1 / total;
-            for (int64 i = 0; i < n; i++) to[i] *= share;
+            softmax_row(from, to, n);
             continue;
         }
         x_type most[256], total[256];
@@ -41,21 +37,15 @@ SOFTMAX = """
 
 SOFTMAX_AT_LEAST = """
     @alias(x, in0)
-    @alias(by, in1)
-    @alias(least, in2)
+    @alias(least, in1)
     @alias(y, out0)
-    const x_type lowest = -1e30;
     #pragma omp parallel for
     for (int64 row = 0; row < x_shape0; row++) {
         const int64 n = x_shape1;
-        const x_type *from = x_p + row * n, *decisive = by_p + row * n, limit = least_p[row];
-        x_type* to = y_p + row * n;
-        x_type most = lowest, total = 0;
-        for (int64 j = 0; j < n; j++) to[j] = decisive[j] >= limit ? from[j] : lowest;
-        for (int64 j = 0; j < n; j++) most = std::max(most, to[j]);
-        for (int64 j = 0; j < n; j++) { to[j] = exp_below(to[j] - most); total += to[j]; }
-        const x_type share = 1 / total;
-        for (int64 j = 0; j < n; j++) to[j] *= share;
+        const x_type *from = x_p + row * n, limit = least_p[row], lowest = -1e30;
+        y_type* to = y_p + row * n;
+        for (int64 j = 0; j < n; j++) to[j] = from[j] >= limit ? from[j] : lowest;
+        softmax_row(to, to, n);
     }
 """
 
@@ -168,45 +158,6 @@ NEAREST = """
     }
 """
 
-# Bisection on the value: each step is one vectorised pass over a row that stays in the cache, and none is sorted. Of equal
-# entries at the edge all count as soon as one of them fits, as where entries are sorted.
-TOP_MASS = """
-    @alias(x, in0)
-    @alias(y, out0)
-    const int64 n = x_shape1;
-    const x_type mass = in1_p[0];
-    #pragma omp parallel
-    {
-        std::vector<x_type> weight(n);
-        #pragma omp for
-        for (int64 row = 0; row < x_shape0; row++) {
-            const x_type* from = x_p + row * n;
-            x_type kept = from[0], dropped = from[0], total = 0;
-            for (int64 j = 0; j < n; j++) { kept = std::max(kept, from[j]); dropped = std::min(dropped, from[j]); }
-            const x_type largest = kept, lightest = sizeof(x_type) == 4 ? 87 : 708;
-            for (int64 j = 0; j < n; j++) { weight[j] = exp_below(from[j] - largest); total += weight[j]; }
-            const x_type most = mass * total;
-            if (total <= most) { y_p[row] = dropped; continue; }
-            dropped = std::max(dropped, largest - lightest);
-            while (true) {
-                const x_type at = dropped + (kept - dropped) / 2;
-                if (at <= dropped || at >= kept) break;
-                x_type held = 0;
-                for (int64 j = 0; j < n; j++) held += from[j] >= at ? weight[j] : 0;
-                (held <= most ? kept : dropped) = at;
-            }
-            x_type weakest = largest, next = dropped, held = 0;
-            for (int64 j = 0; j < n; j++) {
-                weakest = from[j] >= kept ? std::min(weakest, from[j]) : weakest;
-                next = from[j] < kept ? std::max(next, from[j]) : next;
-                held += from[j] >= kept ? weight[j] : 0;
-            }
-            y_p[row] = held + exp_below(next - largest) <= most ? next : weakest;
-        }
-    }
-"""
-
-
 def softmax(x: jt.Var, axis: int) -> jt.Var:
     """`formulas.softmax` in three passes over the data, a block of the inner axes at a time."""
     if jt.flags.use_cuda:
@@ -217,11 +168,11 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     return jt.code(planes.shape, x.dtype, [planes], cpu_header=HEADER, cpu_src=SOFTMAX).reshape(shape)
 
 
-def softmax_at_least(x: jt.Var, by: jt.Var, least: jt.Var) -> jt.Var:
+def softmax_at_least(x: jt.Var, least: jt.Var) -> jt.Var:
     """`formulas.softmax_at_least`, row by row."""
     if jt.flags.use_cuda:
-        return formulas.softmax_at_least(x, by, least)
-    return jt.code(x.shape, x.dtype, [x, by, least], cpu_header=HEADER, cpu_src=SOFTMAX_AT_LEAST)
+        return formulas.softmax_at_least(x, least)
+    return jt.code(x.shape, x.dtype, [x, least], cpu_header=HEADER, cpu_src=SOFTMAX_AT_LEAST)
 
 
 def row_sum(x: jt.Var) -> jt.Var:
@@ -262,10 +213,3 @@ def nearest_of_products(products: jt.Var, squares: jt.Var, first: int, k: int, n
     shapes, inputs = [[products.shape[0], k]] * 2, [products, squares, constants([noise], products)]
     header, dtypes = HEADER + SMALLEST, [str(products.dtype), "int32"]
     return tuple(jt.code(shapes, dtypes, inputs, cpu_header=header, cpu_src=NEAREST, data={"first": float(first)}))
-
-
-def top_mass(x: jt.Var, mass: float) -> jt.Var:
-    """`formulas.top_mass` by bisection instead of sorting: x (M, n) -> (M,)."""
-    if jt.flags.use_cuda:
-        return formulas.top_mass(x, mass)
-    return jt.code([x.shape[0]], x.dtype, [x, constants([mass], x)], cpu_header=HEADER, cpu_src=TOP_MASS)

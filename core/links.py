@@ -1,0 +1,31 @@
+"""FSA's links: how much each patch should attend to each other, by how alike they are predicted.
+
+Chi et al., "Plug-in Feedback Self-adaptive Attention in CLIP for Training-free Open-Vocabulary Segmentation", 2025.
+"""
+
+import numpy as np
+
+from core.arrays import Array
+from core.ops import asarray, softmax
+
+
+def link_weights(divergence: Array, sharpness: float, mass: float | None = None) -> Array:
+    r"""Softmax along the last axis of $\mathrm{sim} \, e^{\lambda\, \mathrm{sim}}$ with $\mathrm{sim} = 1 / (1 + KL)$.
+
+    divergence: KL >= 0 (..., N). sharpness: lambda. mass: only the strongest links of a row take part, as many as hold at most
+    this share of the softmax of its sim together, and the strongest always; None for all. Equal links stay or go together.
+    """
+    divergence = asarray(divergence)
+    similarity = 1 / (1 + divergence)
+    logits = similarity * np.exp(sharpness * similarity)
+    if mass is not None:
+        logits = np.where(divergence <= _farthest_kept(divergence, mass), logits, -np.inf)
+    return softmax(logits)
+
+
+def _farthest_kept(divergence: np.ndarray, mass: float) -> np.ndarray:
+    """The largest divergence of a row's strongest links, as many as hold `mass`: (..., N) -> (..., 1)."""
+    ascending = np.sort(divergence, axis=-1)
+    held = np.cumsum(softmax(1 / (1 + ascending)), axis=-1)
+    n_kept = np.maximum(np.sum(held <= mass, axis=-1, keepdims=True), 1)
+    return np.take_along_axis(ascending, n_kept - 1, axis=-1)
