@@ -6,6 +6,7 @@ Written once over a backend's primitives `ops`. S is a similarity (B, N, N) of p
 from typing import Any
 
 from core.arrays import Array
+from core.errors import InputError
 
 AGGREGATION_EPS = 1e-6
 
@@ -32,11 +33,15 @@ def contrast_attention(ops: Any, similarity: Array, gamma: float = 3.0, beta: fl
     r"""Softmax of $\gamma (S - \beta \bar S)$ over what is not negative in it; $\bar S$ is the mean of one image's S.
 
     (B, N, N) -> (B, 1, N, N), the same for all heads. ProxyCLIP (Lan et al., ECCV 2024, section 3.3) with beta 1.2, SC-CLIP
-    with beta 1. A row that is negative throughout keeps its largest entries.
+    with beta 1. A row that is negative throughout keeps its largest entries. $\beta \bar S$, the same for all of a row, decides
+    who takes part, not with what weight.
+
+    Raises InputError for a gamma that is not above 0.
     """
     similarity = ops.asarray(similarity)
+    if not gamma > 0:
+        raise InputError(f"gamma must be above 0, not {gamma}")
     mean = ops.mean(similarity, axis=(1, 2), keepdims=True)
-    logits = (similarity - mean * ops.asarray(beta, like=mean)) * ops.asarray(gamma, like=mean)
-    floor = ops.minimum(ops.max(logits, axis=-1, keepdims=True), 0.0)
+    floor = ops.minimum(ops.max(similarity, axis=-1, keepdims=True), mean * ops.asarray(beta, like=mean))
     batch, n, _ = similarity.shape
-    return ops.reshape(ops.softmax_at_least(logits, floor), (batch, 1, n, n))
+    return ops.reshape(ops.softmax_at_least(similarity, floor, gamma), (batch, 1, n, n))

@@ -15,17 +15,15 @@ def link_weights(divergence: Array, sharpness: float, mass: float | None = None)
     divergence: KL >= 0 (..., N). sharpness: lambda. mass: only the strongest links of a row take part, as many as hold at most
     this share of the softmax of its sim together, and the strongest always; None for all. Equal links stay or go together.
     """
-    divergence = asarray(divergence)
-    similarity = 1 / (1 + divergence)
+    similarity = 1 / (1 + asarray(divergence))
     logits = similarity * np.exp(sharpness * similarity)
     if mass is not None:
-        logits = np.where(divergence <= _farthest_kept(divergence, mass), logits, -np.inf)
+        logits = np.where(similarity >= _weakest_kept(similarity, mass), logits, -np.inf)
     return softmax(logits)
 
 
-def _farthest_kept(divergence: np.ndarray, mass: float) -> np.ndarray:
-    """The largest divergence of a row's strongest links, as many as hold `mass`: (..., N) -> (..., 1)."""
-    ascending = np.sort(divergence, axis=-1)
-    held = np.cumsum(softmax(1 / (1 + ascending)), axis=-1)
-    n_kept = np.maximum(np.sum(held <= mass, axis=-1, keepdims=True), 1)
-    return np.take_along_axis(ascending, n_kept - 1, axis=-1)
+def _weakest_kept(similarity: np.ndarray, mass: float) -> np.ndarray:
+    """The smallest of a row's largest entries, as many as hold `mass` of its softmax together: (..., N) -> (..., 1)."""
+    descending = -np.sort(-similarity, axis=-1)
+    n_kept = np.sum(np.cumsum(softmax(descending), axis=-1) <= mass, axis=-1, keepdims=True)
+    return np.take_along_axis(descending, np.maximum(n_kept, 1) - 1, axis=-1)

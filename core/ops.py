@@ -125,13 +125,13 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
-def softmax_at_least(x: Array, least: Array) -> Array:
-    """Softmax along the last axis over the entries that are at least `least`; the others weigh 0.
+def softmax_at_least(x: Array, least: Array, scale: float = 1.0) -> Array:
+    """Softmax of `scale` times x along the last axis over the entries that are at least `least`; the others weigh 0.
 
     x (..., n), least (..., 1). Every row must keep one entry.
     """
     x = asarray(x)
-    return softmax(np.where(x >= asarray(least), x, -np.inf))
+    return softmax(np.where(x >= asarray(least), x * scale, -np.inf))
 
 
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> Array:

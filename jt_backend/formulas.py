@@ -21,9 +21,9 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     return jt.nn.softmax(x, dim=axis % x.ndim)
 
 
-def softmax_at_least(x: jt.Var, least: jt.Var) -> jt.Var:
-    """Softmax of each row of x (M, n) over the entries that are at least the row's `least` (M,)."""
-    return _softmax_where(x >= least.reshape([-1, 1]), x)
+def softmax_at_least(x: jt.Var, least: jt.Var, scale: float) -> jt.Var:
+    """Softmax of `scale` times each row of x (M, n) over the entries that are at least the row's `least` (M,)."""
+    return _softmax_where(x >= least.reshape([-1, 1]), x * constants([scale], x))
 
 
 def _softmax_where(kept: jt.Var, x: jt.Var) -> jt.Var:
@@ -33,14 +33,14 @@ def _softmax_where(kept: jt.Var, x: jt.Var) -> jt.Var:
 
 def link_weights(divergence: jt.Var, sharpness: float, mass: float | None) -> jt.Var:
     """`core.links.link_weights` of rows (M, n)."""
-    similarity = constants([1], divergence) / (divergence + constants([1], divergence))
+    similarity = jt.cast(1 / (1 + jt.float64(divergence)), str(divergence.dtype))  # equal ones stay equal, as in the kernel
     logits = similarity * jt.exp(similarity * constants([sharpness], divergence))
     if mass is None:
         return softmax(logits, 1)
-    ascending = jt.argsort(divergence, dim=1)[1]
-    held = jt.cumsum(softmax(constants([1], divergence) / (ascending + constants([1], divergence)), 1), dim=1)
-    kept = jt.ternary(held <= constants([mass], divergence), ascending, ascending[:, :1] + ascending * 0)
-    return _softmax_where(divergence <= jt.max(kept, dim=1, keepdims=True), logits)
+    descending = -jt.argsort(-similarity, dim=1)[1]
+    held = jt.cumsum(softmax(descending, 1), dim=1)
+    kept = jt.ternary(held <= constants([mass], divergence), descending, descending[:, :1] + descending * 0)
+    return _softmax_where(similarity >= jt.min(kept, dim=1, keepdims=True), logits)
 
 
 def row_sum(x: jt.Var) -> jt.Var:

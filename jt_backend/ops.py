@@ -138,9 +138,9 @@ def softmax(x: Array, axis: int = -1) -> jt.Var:
     return kernels.softmax(asarray(x), axis)
 
 
-def softmax_at_least(x: Array, least: Array) -> jt.Var:
+def softmax_at_least(x: Array, least: Array, scale: float = 1.0) -> jt.Var:
     x, least = asarray(x), asarray(least)
-    return kernels.softmax_at_least(x.reshape([-1, x.shape[-1]]), least.reshape([-1])).reshape(x.shape)
+    return kernels.softmax_at_least(x.reshape([-1, x.shape[-1]]), least.reshape([-1]), scale).reshape(x.shape)
 
 
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> jt.Var:

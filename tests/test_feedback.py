@@ -9,6 +9,7 @@ from compare import assert_close
 
 import core.feedback
 from core.affinity import aggregate, contrast_attention, cosine_similarity, keep_similar
+from core.errors import InputError
 from core.feedback import (
     Feedback,
     corrected_rows,
@@ -58,6 +59,13 @@ def test_equal_links_stay_or_go_together(ops, rng):
     weights = ops.to_numpy(ops.link_weights(divergence, 3.0, 0.45))[0]
     kept = {value: set(weights[divergence[0] == value] > 0) for value in (0.1, 0.5, 2.0, 8.0)}
     assert kept == {0.1: {True}, 0.5: {True}, 2.0: {False}, 8.0: {False}}
+
+
+def test_what_rounding_leaves_between_equal_predictions_parts_no_links(ops, rng, dtype):
+    """Patches predicted alike diverge by some 1e-17, or 1e-9: all of them stay, whatever the order they come in."""
+    divergence = np.concatenate([np.finfo(dtype).eps / 16 * rng.random((4, 50)), np.full((4, 27), 3.0)], axis=-1)
+    weights = ops.to_numpy(ops.link_weights(rng.permuted(divergence, axis=-1).astype(dtype), 3.0, 0.45))
+    assert ((weights > 0).sum(axis=-1) == 50).all()
 
 
 @pytest.mark.parametrize("n", [1, 3, 2000])
@@ -118,6 +126,11 @@ def test_content_attention_against_loops(ops, rng):
             logits = [3 * (similarity[b, i, j] - 1.2 * mean) for j in range(6)]
             e = [math.exp(x) if x >= 0 else 0.0 for x in logits]
             np.testing.assert_allclose(attention[b, 0, i], np.array(e) / sum(e), rtol=1e-9)
+
+
+def test_a_contrast_of_none_is_refused(ops):
+    with pytest.raises(InputError, match="gamma must be above 0"):
+        contrast_attention(ops, ops.asarray(np.eye(3)[None]), gamma=0.0)
 
 
 def test_aggregation_by_hand(ops):

@@ -45,7 +45,7 @@ def inputs(jittor, rng, dtype):
         "row_max": [(array(3, 50),), (array(1, 1),)],
         "row_sum": [(array(3, 50),), (array(1, 1),)],
         "softmax": [(array(3, 4, 5), -1), (array(3, 4, 5), 0), (array(2, 3, 300), 1), (array(7, 600), 0)],
-        "softmax_at_least": [(array(3, 40), array(3) - 1), (array(1, 5), array(1) - 9)],
+        "softmax_at_least": [(array(3, 40), array(3) - 1, 3.0), (array(1, 5), array(1) - 9, 1.0)],
     }  # fmt: skip
 
 

@@ -107,9 +107,9 @@ def softmax(x: Array, axis: int = -1) -> torch.Tensor:
     return torch.softmax(asarray(x), dim=axis)
 
 
-def softmax_at_least(x: Array, least: Array) -> torch.Tensor:
+def softmax_at_least(x: Array, least: Array, scale: float = 1.0) -> torch.Tensor:
     x = asarray(x)
-    return torch.softmax(x.masked_fill(x < asarray(least), -torch.inf), dim=-1)
+    return torch.softmax((x * scale).masked_fill_(x < asarray(least), -torch.inf), dim=-1)
 
 
 def norm(x: Array, axis: int = -1, keepdims: bool = False) -> torch.Tensor:

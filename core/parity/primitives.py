@@ -99,7 +99,7 @@ def _inner_products(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
 
 def _softmax_at_least(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
     x = draw(b, m, n)
-    return [(x, least(x, -1, keepdims=True)) for least in (np.median, np.min, np.max)]
+    return [(x, least(x, -1, keepdims=True), scale) for least, scale in ((np.median, 3.0), (np.min, 1.0), (np.max, 1.2))]
 
 
 def _where(draw: Draw, b: int, m: int, n: int) -> list[tuple]:

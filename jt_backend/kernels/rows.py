@@ -42,9 +42,9 @@ SOFTMAX_AT_LEAST = """
     #pragma omp parallel for
     for (int64 row = 0; row < x_shape0; row++) {
         const int64 n = x_shape1;
-        const x_type *from = x_p + row * n, limit = least_p[row], lowest = -1e30;
+        const x_type *from = x_p + row * n, limit = least_p[row], scale = in2_p[0], lowest = -1e30;
         y_type* to = y_p + row * n;
-        for (int64 j = 0; j < n; j++) to[j] = from[j] >= limit ? from[j] : lowest;
+        for (int64 j = 0; j < n; j++) to[j] = from[j] >= limit ? scale * from[j] : lowest;
         softmax_row(to, to, n);
     }
 """
@@ -168,11 +168,11 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
     return jt.code(planes.shape, x.dtype, [planes], cpu_header=HEADER, cpu_src=SOFTMAX).reshape(shape)
 
 
-def softmax_at_least(x: jt.Var, least: jt.Var) -> jt.Var:
+def softmax_at_least(x: jt.Var, least: jt.Var, scale: float) -> jt.Var:
     """`formulas.softmax_at_least`, row by row."""
     if jt.flags.use_cuda:
-        return formulas.softmax_at_least(x, least)
-    return jt.code(x.shape, x.dtype, [x, least], cpu_header=HEADER, cpu_src=SOFTMAX_AT_LEAST)
+        return formulas.softmax_at_least(x, least, scale)
+    return jt.code(x.shape, x.dtype, [x, least, constants([scale], x)], cpu_header=HEADER, cpu_src=SOFTMAX_AT_LEAST)
 
 
 def row_sum(x: jt.Var) -> jt.Var:
