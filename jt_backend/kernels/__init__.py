@@ -7,6 +7,10 @@ Learned by measuring, for whoever writes the next one:
 - oneDNN's `dnnl_sgemm` can be called from a kernel; inside a parallel region it keeps to its thread.
 - A product inside `omp parallel for if (false)` is half as fast: oneDNN's threads are then a nested team, made anew each time.
 - The C library's vectorised exponential takes a vector with one underflowing entry apart: ten times slower on masked rows.
+- With a transposed factor and few rows oneDNN's own split among threads loses up to a third; give each a share of the columns.
+- -Ofast approximates float divisions in a loop's vector part, not in its last entries: equal inputs give unequal results.
+- A minimum or maximum under a condition is not vectorised (30 times slower); choose the entry or a neutral one first.
+- Indexing such as x[:, 0] or x[:, None] copies; reshape does not.
 - Plain operators add up rows one entry after the other, and copy what is transposed.
 - What `data=` carries is not part of the source, so another number compiles nothing.
 """
