@@ -12,3 +12,9 @@ def lacks_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out; PyTorch and Jittor say so in a RuntimeError."""
     says = str(error).lower()
     return isinstance(error, MemoryError) or "allocate memory" in says or "out of memory" in says
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line."""
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    return f"{type(error).__name__}: {reason[:120]}"

@@ -15,7 +15,7 @@ from core.chunks import row_blocks
 
 LOGIT_SCALE, MEAN_LOGIT_SCALE = 20.0, 35.0
 KL_EPS = 1e-10
-BLOCK_ENTRIES = 1 << 20  # links treated at once: 4 MB in float32, which the outer caches hold
+BLOCK_ENTRIES = 1 << 19  # links treated at once: 2 MB in float32, which the outer caches hold
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Feedback:
     """The settings of FSA: its three strategies as switches, and its constants.
 
     isolate: compare patches by what their attention adds to the picture's mean prediction. prune: keep the links that hold
-    `mass` of the probability. ensemble: average A' A, A A' and A' instead of taking A'. sharpness: lambda.
+    at most `mass` of the probability. ensemble: average A' A, A A' and A' instead of taking A'. sharpness: lambda.
     """
 
     isolate: bool = True
@@ -54,17 +54,19 @@ def feed_back(
     n = attention.shape[-1]
     everywhere = ops.asarray(np.full((attention.shape[0], 1, 1, n), 1 / n), like=attention)
     prediction = patch_prediction(ops, class_logits(mixed), class_logits(start(everywhere)) if feedback.isolate else None)
-    corrected: Iterable[Array] = corrected_rows(ops, prediction, feedback)
+    blocks: Iterable[Array] = corrected_rows(ops, prediction, feedback)
     if note is not None:
-        corrected = list(corrected)
-        note(corrected_attention=_joined(ops, corrected, axis=2))
-    once, second = [], []  # A' V and A' (A V)
-    for rows in corrected:
-        once.append(start(rows))
+        blocks = list(blocks)
+        note(corrected_attention=_joined(ops, blocks, axis=2))
+    values, mixed_values = [], []  # A' V and A' (A V), block by block
+    for rows in blocks:
+        values.append(start(rows))
         if feedback.ensemble:
-            second.append(weigh(ops, rows, mixed))
-    once = _joined(ops, once, axis=1)
-    return (_joined(ops, second, axis=1) + weigh(ops, attention, once) + once) / 3 if feedback.ensemble else once
+            mixed_values.append(weigh(ops, rows, mixed))
+    corrected = _joined(ops, values, axis=1)
+    if not feedback.ensemble:
+        return corrected
+    return (_joined(ops, mixed_values, axis=1) + weigh(ops, attention, corrected) + corrected) / 3
 
 
 def weigh(ops: Any, weights: Array, v: Array) -> Array:
@@ -88,7 +90,7 @@ def patch_prediction(ops: Any, cosines: Array, mean_cosines: Array | None) -> Ar
 
 
 def corrected_rows(ops: Any, prediction: Array, feedback: Feedback) -> Iterator[Array]:
-    """A' by `link_weights` of how patches' predictions diverge, (B, N, C) -> (B, 1, N, N), in blocks of its rows."""
+    """A' by `core.links.link_weights` of how patches' predictions diverge, (B, N, C) -> (B, 1, N, N), in blocks of its rows."""
     (batch, n, _), log = prediction.shape, guarded_log(ops, prediction)
     mass = feedback.mass if feedback.prune else None
     for rows in row_blocks(n, batch * n, BLOCK_ENTRIES):

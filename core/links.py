@@ -12,8 +12,9 @@ from core.ops import asarray, softmax
 def link_weights(divergence: Array, sharpness: float, mass: float | None = None) -> Array:
     r"""Softmax along the last axis of $\mathrm{sim} \, e^{\lambda\, \mathrm{sim}}$ with $\mathrm{sim} = 1 / (1 + KL)$.
 
-    divergence: KL >= 0 (..., N). sharpness: lambda. mass: only the strongest links of a row take part, as many as hold at most
-    this share of the softmax of its sim together, and the strongest always; None for all. Equal links stay or go together.
+    divergence: KL >= 0 (..., N), finite. sharpness: lambda. mass: below 1; only the strongest links of a row take part, as many
+    as hold at most this share of the softmax of its sim together, and the strongest always; None for all. Equal links stay or
+    go together.
     """
     similarity = 1 / (1 + asarray(divergence))
     logits = similarity * np.exp(sharpness * similarity)
@@ -23,7 +24,7 @@ def link_weights(divergence: Array, sharpness: float, mass: float | None = None)
 
 
 def _weakest_kept(similarity: np.ndarray, mass: float) -> np.ndarray:
-    """The smallest of a row's largest entries, as many as hold `mass` of its softmax together: (..., N) -> (..., 1)."""
+    """The smallest of a row's largest entries, as many as hold at most `mass` of its softmax, and one: (..., N) -> (..., 1)."""
     descending = -np.sort(-similarity, axis=-1)
     n_kept = np.sum(np.cumsum(softmax(descending), axis=-1) <= mass, axis=-1, keepdims=True)
     return np.take_along_axis(descending, np.maximum(n_kept, 1) - 1, axis=-1)

@@ -2,13 +2,12 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
-from core.errors import InputError
+from core.errors import InputError, first_line
 from core.files import atomic_path
 
 Record = TypeVar("Record")
@@ -28,9 +27,7 @@ def load_record(
 ) -> Record:
     """`make(facts, arrays)` of what `save_record` wrote. Raises InputError, with `name`, for a file that is of no such kind."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {entry: file[entry] for entry in file.files}
-        facts = json.loads(str(arrays.pop("facts")))
+        facts, arrays = _read(path)
         if facts["format"] != f"jittor-ovseg {kind}":
             raise ValueError(f"its format is {facts['format']!r}")
         return make(facts, arrays)
@@ -38,6 +35,18 @@ def load_record(
         raise InputError(f"no {name} {path}") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder, not a {name}") from None
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError, TypeError, LookupError, AttributeError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise InputError(f"{path} is not a {name} that this version wrote: {reason}") from None
+    except OSError as error:
+        raise InputError(f"the {name} {path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # whatever the zip, NumPy and JSON readers make of bytes that are of another kind, or damaged
+        raise InputError(f"{path} is not a {name} that this version wrote: {first_line(error)}") from None
+
+
+def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise ValueError("it is a single array")
+    with file:
+        if "facts" not in file.files:
+            raise ValueError("it says no facts about its arrays")
+        arrays = {entry: file[entry] for entry in file.files}
+    return json.loads(str(arrays.pop("facts"))), arrays

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from benchmarking.growth import as_record, measure_growth
 from benchmarking.growth import text_line as growth_line
@@ -24,7 +25,7 @@ from benchmarking.measure import Disagreement
 from benchmarking.plot import check_matplotlib, draw
 from benchmarking.rows import ROWS
 from benchmarking.settings import MODEL, Settings
-from command_line import OneLineParser, exit_code, keep_ctrl_c, whole_number
+from command_line import OneLineParser, exit_code, whole_number
 
 from core.backends import PACKAGES, load_backend
 from core.errors import InputError, lacks_memory
@@ -121,8 +122,6 @@ def usable_backends(asked: Sequence[str] | None) -> list[str]:
             if asked is not None:
                 raise
             print(f"note: left out: {error}", file=sys.stderr)
-    if "jittor" in usable:
-        keep_ctrl_c()
     return usable
 
 

@@ -3,7 +3,6 @@
 import argparse
 import math
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -60,7 +59,7 @@ def exit_code(run: Callable[[], int], interrupted: str = "interrupted") -> int:
 
     A name that the terminal cannot write does not end the run.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None is one that was closed
         stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         return run()
@@ -73,8 +72,3 @@ def exit_code(run: Callable[[], int], interrupted: str = "interrupted") -> int:
     except BrokenPipeError:  # whoever read the output has left, as `head` does; what is still unwritten must go nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-
-
-def keep_ctrl_c() -> None:
-    """Puts Python's own answer to Ctrl-C back: Jittor, once loaded, ends the process on the spot."""
-    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from command_line import OneLineParser, add_switch, exit_code, keep_ctrl_c, name_and_value, whole_number
+from command_line import OneLineParser, add_switch, exit_code, name_and_value, whole_number
 
 from core.backends import PACKAGES
 from core.errors import InputError
@@ -149,12 +150,10 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def make_segmenter(**settings: Any) -> Any:
-    """The Segmenter, with Python's own answer to Ctrl-C."""
+    """The Segmenter, imported when the options are known to be right."""
     from core.segmenter import Segmenter
 
-    segmenter = Segmenter(**settings)
-    keep_ctrl_c()
-    return segmenter
+    return Segmenter(**settings)
 
 
 def chosen(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:

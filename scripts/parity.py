@@ -10,7 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from command_line import OneLineParser, exit_code, keep_ctrl_c
+from command_line import OneLineParser, exit_code
 
 from core.backends import PACKAGES, load_backend
 from core.errors import InputError
@@ -214,7 +214,6 @@ def run_backend(name: str, cases: Sequence[Case], dtypes: Sequence[str], complet
     """The cases on a backend, with a progress bar at a terminal."""
     ops = load_backend(name)
     if name == "jittor":
-        keep_ctrl_c()
         print("note: Jittor compiles its kernels at the first run, which takes some minutes", file=sys.stderr)
     return run_cases(ops, with_progress(cases, name), sorted(set(dtypes)), complete)
 

@@ -9,7 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from command_line import OneLineParser, add_switch, exit_code, keep_ctrl_c, name_and_value, whole_number
+from command_line import OneLineParser, add_switch, exit_code, name_and_value, whole_number
 
 from core.backends import PACKAGES
 from core.classes import ClassList, parse_classes, read_classes_file
@@ -214,7 +214,6 @@ def make_segmenter(arguments: argparse.Namespace, phrases: list[str]) -> Any:
 
     options = {name: getattr(arguments, name) for name in SEGMENTER_OPTIONS if getattr(arguments, name) is not None}
     segmenter = Segmenter(arguments.method, arguments.backend, **options, **dict(arguments.option))
-    keep_ctrl_c()
     segmenter.backbone.text_embeddings(phrases)
     return segmenter
 

@@ -9,6 +9,7 @@ from compare import assert_close
 
 import core.feedback
 from core.affinity import aggregate, contrast_attention, cosine_similarity, keep_similar
+from core.backends import load_backend
 from core.errors import InputError
 from core.feedback import (
     Feedback,
@@ -77,10 +78,16 @@ def test_links_that_crowd_in_few_values(ops, rng, n):
     assert ((weights > 0) == (np.array(expected) > 0)).all()
 
 
-def test_what_is_no_number_ends_and_stays_none(ops):
-    divergence = np.array([[0.5, np.nan, 1.0, 2.0], [0.5, 0.1, 1.0, 2.0]], dtype="float32")
-    weights = ops.to_numpy(ops.link_weights(divergence, 3.0, 0.45))
-    np.testing.assert_allclose(weights[1].sum(), 1, rtol=1e-6)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_what_is_no_number_spoils_its_row_alone(ops, dtype):
+    divergence = np.array([[0.5, np.nan, 1.0, 2.0], [0.5, 0.1, 1.0, 2.0], [np.nan] * 4], dtype=dtype)
+    alone = [ops.to_numpy(ops.link_weights(row, 3.0, 0.45)) for row in divergence]
+    assert_close(ops.to_numpy(ops.link_weights(divergence, 3.0, 0.45))[1], alone[1])
+    assert [row.shape for row in alone] == [(4,)] * 3
+
+
+def test_no_rows_have_no_links(ops):
+    assert ops.to_numpy(ops.link_weights(np.ones((2, 0, 4)), 3.0, 0.45)).shape == (2, 0, 4)
 
 
 def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
@@ -144,3 +151,10 @@ def test_a_row_without_a_link_above_the_mean_keeps_its_best(ops):
     """All alike: with beta 1.2 everything is below the mean, where a careless softmax gives NaN."""
     attention = ops.to_numpy(contrast_attention(ops, ops.asarray(np.ones((1, 3, 3))), beta=1.2))
     np.testing.assert_allclose(attention, 1 / 3)
+
+
+@pytest.mark.parametrize("mass", [None, 0.45])
+def test_links_let_gradients_through(mass):
+    torch = pytest.importorskip("torch")
+    divergence = torch.rand(3, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: load_backend("torch").link_weights(x, 3.0, mass), divergence)

@@ -50,8 +50,8 @@ def inputs(jittor, rng, dtype):
 
 
 KERNELS = ["attention", "attention_weights", "k_smallest", "layer_norm", "linear", "link_weights", "matmul",
-           "nearest_of_products",
-           "pamr_affinity", "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax", "softmax_at_least"]  # fmt: skip
+           "nearest_of_products", "pamr_affinity", "pamr_steps", "resize_bilinear", "row_max", "row_sum", "softmax",
+           "softmax_at_least"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -165,6 +165,25 @@ def test_half_files_are_told(saved, tmp_path, cut):
     assert "\n" not in str(error.value)
 
 
+def test_damaged_files_are_told(saved, tmp_path, rng):
+    """Wherever a byte is another, in the archive's and the arrays' headers: they are read, or refused in one line."""
+    saved(**WHOLE)
+    whole = (tmp_path / "f.npz").read_bytes()
+    before = [whole[max(i - 100, 0) : i] for i in range(len(whole))]
+    headers = [i for i, said in enumerate(before) if b"PK" in said or b"NUMPY" in said]
+    refused = 0
+    for place in rng.choice(headers, 400):
+        damaged = bytearray(whole)
+        damaged[place] = int(rng.integers(256))
+        (tmp_path / "damaged.npz").write_bytes(damaged)
+        try:
+            ClipFeatures.load(tmp_path / "damaged.npz")
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 100
+
+
 @pytest.mark.parametrize("facts", ["[]", "3", "{}", "x", {"grid": 5}, {"grid": ["a", 3]}, {"source": [1]}, {"format": "2"}])
 def test_spoilt_files_are_told(saved, tmp_path, facts):
     saved(**WHOLE)

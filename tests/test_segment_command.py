@@ -205,9 +205,16 @@ except SystemExit as left:
         assert done.stdout == "2 []\n" and done.stderr.startswith("error: "), done
 
 
-def test_the_script_runs_from_anywhere_without_an_install(tmp_path):
-    done = subprocess.run([sys.executable, "-I", str(SCRIPT), "--help"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0 and "examples:" in done.stdout and done.stderr == ""
+@pytest.mark.parametrize("script", ["segment", "evaluate", "parity", "benchmark"])
+def test_the_scripts_run_from_anywhere_without_an_install(tmp_path, script):
+    path = SCRIPT.with_name(f"{script}.py")
+    done = subprocess.run([sys.executable, "-I", str(path), "--help"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "usage:" in done.stdout and done.stderr == ""
+
+
+def test_closed_streams_are_no_error(tmp_path):
+    done = subprocess.run(f"'{sys.executable}' '{SCRIPT}' none.png --classes cat 2>&-", shell=True, cwd=tmp_path)
+    assert done.returncode == 2
 
 
 def test_equal_stems_do_not_overwrite_each_other(command, made, pictures, capsys):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import first_line
 from core.parity.cases import About, Case, primitives_of
 from core.parity.inputs import fingerprint
 from core.versions import installed_versions
@@ -51,12 +52,6 @@ def run_cases(ops: Any, cases: Iterable[Case], dtypes: Sequence[str], complete: 
                 except Exception as error:  # whatever is raised, the other cases are worth comparing
                     run.errors[key] = first_line(error)
     return run
-
-
-def first_line(error: Exception) -> str:
-    """An error in one line."""
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-    return f"{type(error).__name__}: {reason[:120]}"
 
 
 def machine_facts(backend: str) -> dict[str, str]:

@@ -54,8 +54,8 @@ MATMUL = """
 """
 
 # A block of rows of the attention at a time, so that its weights stay in the cache and never exist as a whole.
-WEIGH_ROW = """
-inline void weigh_row(float* row, const float* addition, int64_t n) {
+SOFTMAX_OF_SUM = """
+inline void softmax_of_sum(float* row, const float* addition, int64_t n) {
     if (addition) for (int64_t j = 0; j < n; j++) row[j] += addition[j];
     softmax_row(row, row, n);
 }
@@ -81,7 +81,7 @@ ATTENTION = """
             const int64 at = (image * n + first) * width + head, keys = image * m * width + head;
             dnnl_sgemm('N', 'T', rows, m, depth, scale, q_p + at, width, k_p + keys, width, 0, weights.data(), m);
             for (int64 i = 0; i < rows; i++)
-                weigh_row(weights.data() + i * m, added ? addition_p + (first + i) * m : nullptr, m);
+                softmax_of_sum(weights.data() + i * m, added ? addition_p + (first + i) * m : nullptr, m);
             dnnl_sgemm('N', 'N', rows, depth, m, 1, weights.data(), m, v_p + keys, width, 0, y_p + at, width);
         }
     }
@@ -102,7 +102,7 @@ ATTENTION_WEIGHTS = """
         dnnl_sgemm('N', 'T', rows, m, depth, scale, a_p + (head * n + first) * depth, depth,
             b_p + head * m * depth, depth, 0, to, m);
         for (int64 i = 0; i < rows; i++)
-            weigh_row(to + i * m, added ? addition_p + (first + i) * m : nullptr, m);
+            softmax_of_sum(to + i * m, added ? addition_p + (first + i) * m : nullptr, m);
     }
 """
 
@@ -134,7 +134,7 @@ def attention(q: jt.Var, k: jt.Var, v: jt.Var, n_heads: int, scale: float, addit
         return formulas.attention(q, k, v, n_heads, scale, addition)
     added = addition is not None
     inputs = [q, k, v, addition if added else q]
-    return _code(q.shape, inputs, ATTENTION, WEIGH_ROW, n_heads=n_heads, scale=scale, added=added)
+    return _code(q.shape, inputs, ATTENTION, SOFTMAX_OF_SUM, n_heads=n_heads, scale=scale, added=added)
 
 
 def attention_weights(a: jt.Var, b: jt.Var, scale: float, addition: jt.Var | None) -> jt.Var:
@@ -143,7 +143,7 @@ def attention_weights(a: jt.Var, b: jt.Var, scale: float, addition: jt.Var | Non
         return formulas.attention_weights(a, b, scale, addition)
     added = addition is not None
     inputs = [a, b, addition if added else a]
-    return _code([*a.shape[:2], b.shape[1]], inputs, ATTENTION_WEIGHTS, WEIGH_ROW, scale=scale, added=added)
+    return _code([*a.shape[:2], b.shape[1]], inputs, ATTENTION_WEIGHTS, SOFTMAX_OF_SUM, scale=scale, added=added)
 
 
 def _by_sgemm(*arrays: jt.Var) -> bool:

@@ -158,6 +158,7 @@ NEAREST = """
     }
 """
 
+
 def softmax(x: jt.Var, axis: int) -> jt.Var:
     """`formulas.softmax` in three passes over the data, a block of the inner axes at a time."""
     if jt.flags.use_cuda:
