@@ -7,6 +7,8 @@ from compare import assert_close
 from towers import random_features, random_inputs
 
 from core import METHODS, ClipFeatures, InputError, method_options, patch_embeddings
+from core.methods.blocks import projections
+from core.methods.proxy import values_on_external_grid
 
 VARIANTS = [
     ("vanilla", {}), ("maskclip", {}), ("sclip", {}), ("clearclip", {}), ("naclip", {}),
@@ -218,3 +220,18 @@ def test_only_the_hidden_states_that_are_read_are_converted(rng):
     converted = features.to(Counting)
     assert converted.hidden[-1] is features.hidden[-1]
     assert [id(x) in seen for x in features.hidden] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("grid", [(3, 5), (4, 7)])  # fewer patches than the width of 16, and more
+@pytest.mark.parametrize("places", [(6, 4), (3, 5), (4, 7), (2, 2)])
+def test_resizing_the_attention_is_resizing_the_values(ops, rng, grid, places):
+    features = random_features(rng, grid=grid, dtype="float64").to(ops)
+    patches = features.hidden[-1][:, 1:]
+    attention = ops.asarray(rng.random((2, 1, 3, places[0] * places[1])))
+    start, out = values_on_external_grid(ops, features, patches, places)
+    (v,) = projections(ops, features.weights, patches, "v")
+    fmap = np.swapaxes(ops.to_numpy(v), 1, 2).reshape(2, 16, *grid)
+    resized = np.swapaxes(ops.to_numpy(ops.resize_bilinear(fmap, places)).reshape(2, 16, -1), 1, 2)
+    mixed = ops.to_numpy(attention)[:, 0] @ resized
+    weight, bias = (ops.to_numpy(features.weights[f"attn.out_proj.{name}"]) for name in ("weight", "bias"))
+    assert_close(ops.to_numpy(out(start(attention))), mixed @ weight.T + bias)

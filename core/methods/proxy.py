@@ -11,7 +11,7 @@ from core.affinity import contrast_attention, cosine_similarity
 from core.arrays import Array
 from core.errors import InputError
 from core.features import ClipFeatures
-from core.feedback import Feedback, weigh
+from core.feedback import Feedback
 from core.methods.blocks import attend_with_feedback, embed, projections
 from core.methods.parts import NO_PARTS, Parts
 from core.methods.repair import last_input
@@ -82,25 +82,25 @@ def values_on_external_grid(
 ) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     r"""How CLIP's values V, resized by R to the external grid, are mixed and projected: $(A R V) W^\top + b$.
 
-    All of it is linear, so it is computed in the narrower way: where CLIP's grid has fewer patches than V columns, R is
-    applied to the attention, and W to the values, before they meet: $(A R) (V W^\top) + b$. Gives `start`: A (B, 1, M, M')
-    -> A R or A R V, and `out`: anything linear in that -> (B, M, D).
+    All of it is linear, so R, which is sparse and separable, is applied to the attention: V is never resized. Where CLIP's grid
+    has fewer patches than V columns, W is applied to the values before they meet, $(A R) (V W^\top) + b$. Gives `start`:
+    A (B, 1, M, M') -> A R or A R V, the narrower, and `out`: anything linear in that -> (B, M, D).
     """
-    weights, (rows, columns) = features.weights, features.grid
+    weights = features.weights
     (v,) = projections(ops, weights, patches, "v")
     batch, n_patches, width = v.shape
     weight, bias = weights["attn.out_proj.weight"], weights["attn.out_proj.bias"]
-    if n_patches > width:
-        fmap = ops.reshape(ops.swap_last(v), (batch, width, rows, columns))
-        resized = ops.swap_last(ops.reshape(ops.resize_bilinear(fmap, grid), (batch, width, grid[0] * grid[1])))
-        return lambda attention: weigh(ops, attention, resized), lambda mixed: ops.linear(mixed, weight, bias)
-    projected = ops.linear(v, weight)
     by_row, by_column = (ops.asarray(bilinear_matrix(*n), like=v) for n in zip(features.grid, grid, strict=True))
     by_row = ops.swap_last(by_row)
 
-    def start(attention: Array) -> Array:
+    def resized(attention: Array) -> Array:
         n = attention.shape[2]
-        fields = ops.matmul(by_row, ops.reshape(attention, (batch * n, *grid)))
-        return ops.reshape(ops.matmul(fields, by_column), (batch, n, n_patches))
+        if tuple(features.grid) != grid:
+            fields = ops.matmul(by_row, ops.reshape(attention, (batch * n, *grid)))
+            attention = ops.matmul(fields, by_column)
+        return ops.reshape(attention, (batch, n, n_patches))
 
-    return start, lambda mixed: ops.matmul(mixed, projected) + bias
+    if n_patches > width:
+        return lambda attention: ops.matmul(resized(attention), v), lambda mixed: ops.linear(mixed, weight, bias)
+    projected = ops.linear(v, weight)
+    return resized, lambda mixed: ops.matmul(mixed, projected) + bias
