@@ -7,6 +7,7 @@ from benchmarking.lines import Line, ratio
 from benchmarking.measure import in_turns
 from benchmarking.primitives import memory_lines
 from benchmarking.settings import FAST, Settings, by
+from core.backends import load_backend
 from core.methods import METHODS
 
 FSA_CLASSES = 171  # COCO-Stuff's
@@ -22,6 +23,25 @@ def fsa(settings: Settings) -> Iterator[Line]:
             timed = in_turns(calls, settings.repeat)
             what = f"FSA over ProxyCLIP on {ops.name}, {by(settings.grid)} places, {classes} classes"
             yield ratio("fsa", what, timed["fsa"], timed["proxyclip"], "at most", FSA_TARGET)
+    for classes in dict.fromkeys((FSA_CLASSES, settings.classes)):
+        yield fsa_operations(settings, classes)
+
+
+def fsa_operations(settings: Settings, classes: int) -> Line:
+    """How many operations FSA's matrix products take over ProxyCLIP's, as PyTorch counts its own: what no kernel can undo."""
+    what = f"FSA over ProxyCLIP, {by(settings.grid)} places, {classes} classes: operations of the matrix products"
+    if "torch" not in settings.backends:
+        return Line("fsa", what, detail="PyTorch counts them: give it with --backends")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counts = {}
+    for method in ("fsa", "proxyclip"):
+        head = cases.head(load_backend("torch"), settings.device, method, **fsa_size(settings, classes))
+        with FlopCounterMode(display=False) as counter:
+            head()
+        counts[method] = counter.get_total_flops()
+    detail = " / ".join(f"{count / 1e9:.1f}e9" for count in counts.values())
+    return Line("fsa", what, counts["fsa"] / counts["proxyclip"], detail=detail)
 
 
 def fsa_memory(settings: Settings) -> Iterator[Line]:
