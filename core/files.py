@@ -1,10 +1,12 @@
 """Writing files so that a half-written one never stands under its name."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from core.errors import InputError
 
@@ -42,3 +44,17 @@ def make_folder(path: str | os.PathLike) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write to the folder {folder}: {reason}; name another folder") from None
     return folder
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text, whole or not at all. Raises InputError where it cannot be written."""
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_json(path: str | os.PathLike, record: Any) -> None:
+    """Write JSON, whole or not at all. Raises InputError where it cannot be written."""
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

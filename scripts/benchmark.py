@@ -28,9 +28,8 @@ from benchmarking.settings import MODEL, Settings
 from command_line import OneLineParser, exit_code, whole_number
 
 from core.backends import PACKAGES, load_backend
-from core.errors import InputError, lacks_memory
-from core.evaluation.report import write_record
-from core.files import make_folder
+from core.errors import InputError, first_line, lacks_memory
+from core.files import make_folder, write_json
 
 EPILOG = """\
 Each figure is a ratio of medians, the competitors called in turns in one process, the textbook forms after the others, since
@@ -182,8 +181,7 @@ def one_line(error: Exception) -> str:
     """What went wrong, for a person."""
     if lacks_memory(error):
         return "there is not enough memory for it: give smaller sizes"
-    said = str(error).strip().splitlines()
-    return said[0] if isinstance(error, InputError) else f"{type(error).__name__}: {said[0] if said else 'no reason given'}"
+    return str(error) if isinstance(error, InputError) else first_line(error)
 
 
 def report(
@@ -196,7 +194,7 @@ def report(
         print(f"\n{markdown_table(lines)}")
     if arguments.json:
         rows = [line.record() for line in lines]
-        write_record(arguments.json, {**about, "settings": vars(settings), "rows": rows, "errors": errors})
+        write_json(arguments.json, {**about, "settings": vars(settings), "rows": rows, "errors": errors})
         print(arguments.json)
 
 
@@ -213,7 +211,7 @@ def growth(arguments: argparse.Namespace, settings: Settings) -> int:
         error = str(failure)
         print(f"error: {error}", file=sys.stderr)
     if arguments.json:
-        write_record(arguments.json, {**about, "growth": as_record(points), "errors": {"growth": error} if error else {}})
+        write_json(arguments.json, {**about, "growth": as_record(points), "errors": {"growth": error} if error else {}})
     if points:
         draw(points, arguments.growth, f"{about['machine']['cpu']}, {about['machine']['cores']} cores, {about['date']}")
         print(arguments.growth)

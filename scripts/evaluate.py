@@ -24,8 +24,8 @@ from core.evaluation.derive import derive_labels
 from core.evaluation.labels import check_first
 from core.evaluation.names import STAND_INS
 from core.evaluation.presets import resolve
-from core.evaluation.report import describe_configuration, markdown_table, summary, table, write_record
-from core.files import make_folder
+from core.evaluation.report import describe_configuration, markdown_table, summary, table
+from core.files import make_folder, write_json
 from core.methods import METHODS, check_method
 from core.methods.parts import OPTIONS as PARTS
 
@@ -193,7 +193,7 @@ def evaluate_dataset(arguments: argparse.Namespace) -> int:
     if records[0]["note"]:
         print(f"\nnote: {STAND_INS}")
     if arguments.json:
-        write_record(arguments.json, records if len(runs) > 1 else records[0])
+        write_json(arguments.json, records if len(runs) > 1 else records[0])
     return 2 if any(record["pictures"]["failed"] for record in records) else 0
 
 
@@ -262,7 +262,7 @@ def report_scenes(arguments: argparse.Namespace, columns: dict[str, Any], config
         backend = arguments.backend[0] if single else arguments.backend
         record = {"dataset": "scenes", "seed": arguments.seed, "limit": arguments.limit, "backend": backend}
         record["figures"] = columns[backend] if single else columns
-        write_record(arguments.json, {**record, "configurations": configurations[backend] if single else configurations})
+        write_json(arguments.json, {**record, "configurations": configurations[backend] if single else configurations})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Compare the backends on the same inputs: `python scripts/parity.py`, `parity.py dump`, `parity.py compare A.npz B.npz`."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from command_line import OneLineParser, exit_code
 from core.backends import PACKAGES, load_backend
 from core.errors import InputError
 from core.features import ClipFeatures
-from core.files import atomic_path, make_folder
+from core.files import make_folder, write_json, write_text
 from core.methods import check_method
 from core.parity.cases import DTYPES, Case, choose_cases, feature_cases, seeded_cases
 from core.parity.comparison import Row, compare_all
@@ -242,20 +241,12 @@ def report(
     """Print the table, write JSON and HTML where asked for; 0 within tolerance, 1 beyond."""
     print("\n".join([*table_lines(rows), *summary_lines(rows)]))
     if arguments.json is not None:
-        write(arguments.json, json.dumps(record(runs, rows, more), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(arguments.json, record(runs, rows, more))
+        print(arguments.json)
     if arguments.html is not None:
-        write(arguments.html, report_page(runs, rows, results))
+        write_text(arguments.html, report_page(runs, rows, results))
+        print(arguments.html)
     return 0 if passed(rows) else 1
-
-
-def write(path: str, text: str) -> None:
-    """A text file, whole or not at all, and its name on the terminal."""
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
-        print(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

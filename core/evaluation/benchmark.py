@@ -8,9 +8,9 @@ from core.classes import parse_classes
 from core.evaluation.datasets import DataSet, Sample
 from core.evaluation.names import FOLDER, read_names, stand_in_names
 from core.evaluation.presets import preset_for, resolve
-from core.evaluation.report import make_record, markdown_table, table, write_record, write_text
+from core.evaluation.report import make_record, markdown_table, table
 from core.evaluation.run import evaluate, run_configuration
-from core.files import make_folder
+from core.files import make_folder, write_json, write_text
 from core.methods import METHODS, check_method
 from core.methods.parts import split_name
 
@@ -73,7 +73,7 @@ def measure(
     folder = make_folder(folder)
     matrix, failed = evaluate(dataset, samples, segmenter, configuration, folder, workers, restart)
     record = make_record(dataset, configuration, matrix, failed)
-    write_record(folder / RESULT, record)
+    write_json(folder / RESULT, record)
     note = f"{record['note']}\n\n" if record["note"] else ""
     write_text(folder / TABLE, f"{note}{markdown_table([record])}\n\n```\n{table(record)}\n```\n")
     return record

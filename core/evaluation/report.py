@@ -1,20 +1,16 @@
 """What a run comes to: a table for the terminal, a record for JSON, a Markdown row beside the published figure."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.classes import parse_classes
-from core.errors import InputError
 from core.evaluation.datasets import DATASETS, DataSet
 from core.evaluation.metrics import figures
 from core.evaluation.names import STAND_INS
 from core.evaluation.presets import PUBLISHED
-from core.files import atomic_path
 
 PUBLISHED_MODELS = ("ViT-B-16", "ViT-B-16-quickgelu")
 MARKDOWN_HEAD = (
@@ -72,20 +68,6 @@ def unlike_published(configuration: dict[str, Any], dataset: DataSet, failed: Ma
     if configuration["class_names"] != configuration["preset_class_names"]:
         unlike.append(f"class names {configuration['class_names']}")
     return unlike
-
-
-def write_record(path: Path, record: Any) -> None:
-    """Write JSON, whole or not at all. Raises InputError where it cannot be written."""
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all. Raises InputError where it cannot be written."""
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def table(record: dict[str, Any]) -> str:
