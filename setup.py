@@ -18,7 +18,7 @@ setup(
     package_data={"torch_backend": ["embedded/*"], "core.evaluation": ["class_names/*.txt"]},
     install_requires=[
         "numpy>=1.26,<2",  # Jittor is built against NumPy 1's C structures; NumPy 2 crashes or corrupts it
-        "jittor>=1.3.11,<1.4",  # the release whose start-up jt_backend.runtime knows
+        "jittor>=1.3.11,<1.4",  # the release whose start-up jt_backend.start.runtime knows
         "torch>=2.4",  # the CLIP backbone; weights_only loading that refuses what it does not know
         "open_clip_torch>=3.0",  # the CLIP models; 3.0 keeps apart the activation of a name and of its weights
         "timm>=1.0.20",  # open_clip's own need; ProxyCLIP's and FSA's external models, DINOv3 among them

@@ -1,14 +1,14 @@
 """Training-free open-vocabulary segmentation: the NumPy reference, the methods, and `Segmenter`.
 
-Importing this package imports NumPy and nothing heavier; frameworks load when a backend or a backbone is asked for.
+Importing this package imports NumPy and nothing heavier; frameworks load when a backend or a CLIP is asked for.
 """
 
 from core.backends import load_backend
+from core.clip.features import ClipFeatures
 from core.errors import InputError
-from core.features import ClipFeatures
-from core.methods import METHODS, method_options, patch_embeddings
-from core.results import Segmentation
-from core.segmenter import Segmenter
+from core.methods.registry import METHODS, method_options, patch_embeddings
+from core.results.segmentation import Segmentation
+from core.segment.segmenter import Segmenter
 
 __all__ = [
     "METHODS",

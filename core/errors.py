@@ -1,4 +1,4 @@
-"""The one kind of error that is meant for a person, and the one that memory's end can look like."""
+"""The one kind of error that is meant for a person, and what to say of the others."""
 
 
 class InputError(ValueError):
@@ -8,8 +8,24 @@ class InputError(ValueError):
     """
 
 
+SURVIVED = (InputError, MemoryError, RuntimeError)
+"""What one picture of many may raise: PyTorch and Jittor say in a RuntimeError that memory ran out. See `reason_of`."""
+
+
+def reason_of(error: Exception, advice: str = "") -> str:
+    """Why one picture of many failed, in one line; anything but bad input and a lack of memory is a bug, and raised again.
+
+    advice: what to do where memory ran out.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    if lacks_memory(error):
+        return "; ".join(filter(None, ("not enough memory for it", advice)))
+    raise error
+
+
 def lacks_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; PyTorch and Jittor say so in a RuntimeError."""
+    """Whether an error says that memory ran out."""
     says = str(error).lower()
     return isinstance(error, MemoryError) or "allocate memory" in says or "out of memory" in says
 

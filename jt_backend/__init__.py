@@ -1,5 +1,7 @@
-"""Jittor: the primitives of `core` mirrored. Importing this package prepares Jittor's surroundings and imports it as `jt`."""
+"""Jittor: the primitives of `core` mirrored. Importing this package imports nothing, so `start` can be asked without Jittor.
 
-from jt_backend.runtime import import_jittor
-
-jt = import_jittor()
+- `primitives`: the files of `core/primitives` mirrored.
+- `kernels`: fused loops for the CPU; `kernels/plain.py` is what they replace and what a GPU takes.
+- `start`: Jittor made ready for this machine.
+- `jittor`: Jittor itself; everything else takes `jt` from there.
+"""

@@ -29,7 +29,7 @@ from command_line import OneLineParser, exit_code, whole_number
 
 from core.backends import PACKAGES, load_backend
 from core.errors import InputError, first_line, lacks_memory
-from core.files import make_folder, write_json
+from core.files.writing import make_folder, write_json
 
 EPILOG = """\
 Each figure is a ratio of medians, the competitors called in turns in one process, the textbook forms after the others, since

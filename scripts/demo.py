@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core import InputError, Segmentation, Segmenter
 from core.backends import PACKAGES
-from core.files import make_folder
-from core.overlay import percentage
+from core.files.writing import make_folder
+from core.results.overlay import percentage
 from core.scenes.scoring import class_iou, object_iou
 
 PICTURES = Path(__file__).with_name("pictures")

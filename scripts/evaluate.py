@@ -19,15 +19,15 @@ from core.backends import PACKAGES
 from core.errors import InputError
 from core.evaluation import benchmark, scenes
 from core.evaluation import search as searching
-from core.evaluation.datasets import DATASETS, find_samples
-from core.evaluation.derive import derive_labels
-from core.evaluation.labels import check_first
-from core.evaluation.names import STAND_INS
-from core.evaluation.presets import resolve
+from core.evaluation.data.datasets import DATASETS, find_samples
+from core.evaluation.data.derive import derive_labels
+from core.evaluation.data.labels import check_first
+from core.evaluation.published.names import STAND_INS
+from core.evaluation.published.presets import resolve
 from core.evaluation.report import describe_configuration, markdown_table, summary, table
-from core.files import make_folder, write_json
+from core.files.writing import make_folder, write_json
 from core.methods import METHODS, check_method
-from core.methods.parts import OPTIONS as PARTS
+from core.methods.compose import OPTIONS as PARTS
 
 EPILOG = """\
 data sets (--root is the folder shown, or one that holds it; core/evaluation/datasets.py says how to get each):
@@ -151,7 +151,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def make_segmenter(**settings: Any) -> Any:
     """The Segmenter, imported when the options are known to be right."""
-    from core.segmenter import Segmenter
+    from core.segment.segmenter import Segmenter
 
     return Segmenter(**settings)
 

@@ -12,17 +12,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from command_line import OneLineParser, exit_code
 
 from core.backends import PACKAGES, load_backend
+from core.clip.features import ClipFeatures
 from core.errors import InputError
-from core.features import ClipFeatures
-from core.files import make_folder, write_json, write_text
+from core.files.writing import make_folder, write_json, write_text
 from core.methods import check_method
-from core.parity.cases import DTYPES, Case, choose_cases, feature_cases, seeded_cases
+from core.parity.cases.catalogue import DTYPES, Case, choose_cases, feature_cases, seeded_cases
 from core.parity.comparison import Row, compare_all
 from core.parity.dumps import load_pair, save_dump
-from core.parity.page import report_page
+from core.parity.report.page import report_page
+from core.parity.report.table import passed, record, summary_lines, table_lines
 from core.parity.runs import Run, run_cases
-from core.parity.table import passed, record, summary_lines, table_lines
-from core.pictures import read_picture
+from core.segment.pictures import read_picture
 
 DESCRIPTION = """\
 Compare the backends on the same inputs: every primitive and every method, each pair of backends, float32 and float64.
@@ -149,7 +149,7 @@ def picture_command(arguments: argparse.Namespace) -> int:
     check_method(method, {})
     image = read_picture(arguments.picture)
     backends = usable_backends(arguments.backends)
-    from core.parity.picture import run_picture
+    from core.parity.own_picture import run_picture
 
     settings = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
     runs, results = run_picture(image, arguments.classes, backends, sorted(set(arguments.dtypes)), method, **settings)

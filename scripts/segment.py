@@ -12,16 +12,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from command_line import OneLineParser, add_switch, exit_code, name_and_value, whole_number
 
 from core.backends import PACKAGES
-from core.classes import ClassList, parse_classes, read_classes_file
+from core.clip.features import ClipFeatures
+from core.clip.saved import picture_features
 from core.errors import InputError, lacks_memory
-from core.explain import check_place, explain
-from core.features import ClipFeatures
-from core.files import make_folder
+from core.explain.look import check_place, explain
+from core.files.writing import make_folder
 from core.methods import METHODS, check_method
-from core.methods.parts import OPTIONS as PARTS
-from core.overlay import percentage
-from core.pictures import read_picture
-from core.saved_features import picture_features
+from core.methods.compose import OPTIONS as PARTS
+from core.results.overlay import percentage
+from core.segment.pictures import read_picture
+from core.segment.query import ClassList, parse_classes, read_classes_file
 
 DESCRIPTION = "Label every pixel of pictures with one of the classes that you name."
 EXAMPLES = """\
@@ -210,7 +210,7 @@ def with_progress(pictures: list[str]) -> tuple[Iterable[str], Callable[..., Non
 
 def make_segmenter(arguments: argparse.Namespace, phrases: list[str]) -> Any:
     """The Segmenter that the options ask for, with the phrases embedded: an unknown word spoils every picture alike."""
-    from core.segmenter import Segmenter
+    from core.segment.segmenter import Segmenter
 
     options = {name: getattr(arguments, name) for name in SEGMENTER_OPTIONS if getattr(arguments, name) is not None}
     segmenter = Segmenter(arguments.method, arguments.backend, **options, **dict(arguments.option))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.arrays import as_numpy
+from core.primitives.arrays import as_numpy
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5, "head": 1e-4, "feedback": 2e-3}  # relative to the largest magnitude expected
 

@@ -10,7 +10,7 @@ from towers import seeded_clip
 
 from core import InputError, patch_embeddings
 from torch_backend import ClipBackbone
-from torch_backend.backbone import position_embedding
+from torch_backend.clip.tower import position_embedding
 
 TEXT = {"context_length": 16, "vocab_size": 128, "width": 64, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16}
@@ -117,7 +117,7 @@ def test_towers_that_the_heads_cannot_read_are_refused(vision):
 
 @pytest.mark.parametrize("name", ["RN50", "ViT-B-16-SigLIP", "coca_ViT-B-32"])
 def test_named_architectures_are_refused_before_their_weights_are_fetched(name, monkeypatch):
-    import torch_backend.loading as loading
+    import torch_backend.clip.loading as loading
 
     monkeypatch.setattr(loading, "fetch_weights", lambda *a, **k: pytest.fail("weights were fetched"))
     tag = open_clip.list_pretrained_tags_by_model(name)[0]

@@ -12,7 +12,7 @@ from conftest import backend_or_skip
 from PIL import Image
 from scripts_as_modules import SCRIPTS, load_script, run
 
-from core.feedback import guarded_log, kl_divergence
+from core.methods.feedback import guarded_log, kl_divergence
 
 sys.path.insert(0, str(SCRIPTS))
 

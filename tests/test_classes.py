@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from core.classes import parse_classes, read_classes_file
 from core.errors import InputError
+from core.segment.query import parse_classes, read_classes_file
 
 
 def error_of(classes: object) -> str:

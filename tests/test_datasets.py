@@ -8,9 +8,9 @@ import tiny_data
 from PIL import Image
 
 from core import InputError
-from core.evaluation.datasets import DATASETS, find_samples
-from core.evaluation.derive import CITYSCAPES_IDS, NO_COCO_CLASS, derive_labels
-from core.evaluation.labels import check_first, class_indices, load, read_label
+from core.evaluation.data.datasets import DATASETS, find_samples
+from core.evaluation.data.derive import CITYSCAPES_IDS, NO_COCO_CLASS, derive_labels
+from core.evaluation.data.labels import check_first, class_indices, load, read_label
 from core.evaluation.metrics import IGNORED
 
 

@@ -13,7 +13,7 @@ import torch
 from core import InputError, patch_embeddings
 from core.scenes import BACKGROUNDS, HELD_OUT, PAIRS, TRAINING, scene_rng
 from torch_backend import ClipBackbone
-from torch_backend.embedded_clip import FOLDER, WEIGHTS, WordTokenizer, load_embedded
+from torch_backend.clip.embedded import FOLDER, WEIGHTS, WordTokenizer, load_embedded
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))

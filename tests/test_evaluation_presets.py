@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from core import METHODS, InputError
-from core.classes import parse_classes
-from core.evaluation.datasets import DATASETS
-from core.evaluation.names import FOLDER, class_file, read_names, stand_in_names
-from core.evaluation.presets import PRESETS, PUBLISHED, preset_for, resolve
+from core.evaluation.data.datasets import DATASETS
+from core.evaluation.published.names import FOLDER, class_file, read_names, stand_in_names
+from core.evaluation.published.presets import PRESETS, PUBLISHED, preset_for, resolve
+from core.segment.query import parse_classes
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_names_of_a_user_in_both_separators(tmp_path):
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_stand_in_names_are_words_of_the_embedded_model(name):
-    from torch_backend.embedded_clip import load_embedded
+    from torch_backend.clip.embedded import load_embedded
 
     tokenizer = load_embedded()[1]
     classes = parse_classes(stand_in_names(DATASETS[name]))

@@ -14,11 +14,11 @@ import pytest
 import tiny_data
 from conftest import backend_or_skip
 
-from core.evaluation.benchmark import METHOD_ROWS
-from core.evaluation.datasets import DATASETS
-from core.evaluation.labels import class_indices, read_label
+from core.evaluation.data.datasets import DATASETS
+from core.evaluation.data.labels import class_indices, read_label
 from core.evaluation.metrics import IGNORED
-from core.evaluation.names import STAND_INS
+from core.evaluation.one_method import METHOD_ROWS
+from core.evaluation.published.names import STAND_INS
 from core.evaluation.run import load_ahead
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -122,7 +122,7 @@ def test_another_model_takes_the_authors_names_and_settings(method, dataset, tmp
 
     from core import Segmenter
     from core.evaluation import benchmark
-    from core.evaluation.datasets import find_samples
+    from core.evaluation.data.datasets import find_samples
     from torch_backend import ClipBackbone
 
     def embeddings(phrases):
@@ -258,7 +258,7 @@ def test_a_run_that_is_done_measures_nothing_again(run, voc, tmp_path, monkeypat
     options = ("--dataset", "voc21", "--root", voc, *SMALL)
     assert run(*options)[0] == 0
     first = (tmp_path / "out/evaluation/voc21_naclip_torch/result.json").read_bytes()
-    from core.segmenter import Segmenter
+    from core.segment.segmenter import Segmenter
 
     monkeypatch.setattr(Segmenter, "logits", lambda *arguments: pytest.fail("a picture was measured again"))
     assert run(*options)[0] == 0

@@ -16,7 +16,7 @@ from test_segment_command import command, run  # noqa: F401 (a fixture)
 
 from core import InputError, Segmenter, sheets
 from core import segmenter as segmenter_module
-from core.explain import check_place, default_patch, explain, look, patch_at, principal_colours
+from core.explain.look import check_place, default_patch, explain, look, patch_at, principal_colours
 from torch_backend import ClipBackbone
 
 VISION = {"image_size": 32, "layers": 12, "width": 64, "head_width": 32, "patch_size": 8}

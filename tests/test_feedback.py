@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from compare import assert_close
 
-import core.feedback
-from core.affinity import aggregate, contrast_attention, cosine_similarity, keep_similar
+import core.methods.feedback
 from core.backends import load_backend
 from core.errors import InputError
-from core.feedback import (
+from core.methods.affinity import aggregate, contrast_attention, cosine_similarity, keep_similar
+from core.methods.feedback import (
     Feedback,
     corrected_rows,
     feed_back,
@@ -93,7 +93,7 @@ def test_no_rows_have_no_links(ops):
 def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
     p = ops.asarray(distribution(rng, 2, 11, 5))
     (whole,) = corrected_rows(ops, p, Feedback())
-    monkeypatch.setattr(core.feedback, "BLOCK_ENTRIES", 50)
+    monkeypatch.setattr(core.methods.feedback, "BLOCK_ENTRIES", 50)
     blocks = [ops.to_numpy(rows) for rows in corrected_rows(ops, p, Feedback())]
     assert len(blocks) == 6
     assert_close(np.concatenate(blocks, axis=2), ops.to_numpy(whole))

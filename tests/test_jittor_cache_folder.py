@@ -5,11 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from without_jittor import load_without_jittor
 
 from core import InputError
-
-cache_folder = load_without_jittor("cache_folder")
+from jt_backend.start import cache_folder
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from without_jittor import load_without_jittor
 
-cuda = load_without_jittor("cuda")
+from jt_backend.start import cuda
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """Every `jt.code` kernel against the plain operators that a GPU runs instead."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from compare import assert_close
 from conftest import backend_or_skip
 
-from core.resize import bilinear_taps
+from core.primitives.arrays import as_numpy
+from core.primitives.resize import bilinear_taps
 
 
 @pytest.fixture
@@ -56,14 +59,15 @@ KERNELS = ["attention", "attention_weights", "k_smallest", "layer_norm", "linear
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_computes_its_formula(jittor, rng, dtype, name):
-    from jt_backend import formulas, kernels
+    from jt_backend import kernels
+    from jt_backend.kernels import plain
 
     for arguments in inputs(jittor, rng, dtype)[name]:
-        expected, actual = getattr(formulas, name)(*arguments), getattr(kernels, name)(*arguments)
+        expected, actual = getattr(plain, name)(*arguments), getattr(kernels, name)(*arguments)
         if not isinstance(actual, tuple):
             expected, actual = (expected,), (actual,)
         for theirs, ours in zip(expected, actual, strict=True):
-            assert_close(jittor.to_numpy(ours).astype(dtype), jittor.to_numpy(theirs).astype(dtype))
+            assert_close(as_numpy(ours).astype(dtype), as_numpy(theirs).astype(dtype))
 
 
 def test_every_kernel_is_compared(jittor):
@@ -72,25 +76,25 @@ def test_every_kernel_is_compared(jittor):
     assert sorted(kernels.__all__) == KERNELS
 
 
-def test_products_without_onednn_take_the_formulas(jittor, rng, monkeypatch):
-    from jt_backend import jt
+def test_products_without_onednn_take_the_plain_operators(jittor, rng, monkeypatch):
+    from jt_backend.jittor import jt
 
     x, y = (rng.standard_normal((2, 5, 6)).astype("float32") for _ in range(2))
-    by_kernel = [jittor.to_numpy(jittor.attention(x, y, y, 2, 0.5)), jittor.to_numpy(jittor.inner_products(x, y))]
+    by_kernel = [as_numpy(jittor.attention(x, y, y, 2, 0.5)), as_numpy(jittor.inner_products(x, y))]
     monkeypatch.setattr(jt.compile_extern, "mkl_ops", None)
-    plain = [jittor.attention(x, y, y, 2, 0.5), jittor.inner_products(x, y)]
-    for a, b in zip(by_kernel, plain, strict=True):
-        assert_close(jittor.to_numpy(b), a)
+    by_operators = [jittor.attention(x, y, y, 2, 0.5), jittor.inner_products(x, y)]
+    for a, b in zip(by_kernel, by_operators, strict=True):
+        assert_close(as_numpy(b), a)
 
 
 def test_kernels_are_compiled_once_for_all_sizes(jittor, rng):
     """A picture of another size compiles nothing: the cache folder gains no file."""
-    from jt_backend import jt
+    from jt_backend.jittor import jt
 
     def run(height, width):
         image = rng.uniform(0, 1, (1, 3, height, width)).astype("float32")
         mask = rng.standard_normal((1, 2, height // 2, width // 3)).astype("float32")
-        jittor.to_numpy(jittor.pamr(image, mask, 2, (1, 2)))
+        as_numpy(jittor.pamr(image, mask, 2, (1, 2)))
 
     run(12, 18)
     before = sorted(_files(jt.compiler.cache_path))
@@ -99,13 +103,11 @@ def test_kernels_are_compiled_once_for_all_sizes(jittor, rng):
 
 
 def _files(folder):
-    from pathlib import Path
-
     return list(Path(folder).rglob("*.so"))
 
 
 def test_softmax_of_far_apart_logits(jittor):
     x = np.array([[0.0, -1e4, 1e4], [-1e30, -1e30, -1e30]], dtype="float32")
     expected = np.array([[0, 0, 1], [1 / 3, 1 / 3, 1 / 3]], dtype="float32")
-    assert_close(jittor.to_numpy(jittor.softmax(x)), expected)
-    assert_close(jittor.to_numpy(jittor.softmax(x.T.copy(), 0)), expected.T)
+    assert_close(as_numpy(jittor.softmax(x)), expected)
+    assert_close(as_numpy(jittor.softmax(x.T.copy(), 0)), expected.T)

@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from without_jittor import load_without_jittor
 
 from core import InputError
+from jt_backend.start import onednn
 
-onednn = load_without_jittor("onednn")
 on_x86_linux = pytest.mark.skipif(
     (sys.platform, os.uname().machine) != ("linux", "x86_64"), reason="oneDNN's packages are for x86-64 Linux"
 )
@@ -136,8 +135,7 @@ def test_a_full_disk_leaves_nothing_behind(packages, cache, monkeypatch):
 COPY_SLOWLY = """
 import sys, time
 from pathlib import Path
-from without_jittor import load_without_jittor
-onednn = load_without_jittor("onednn")
+from jt_backend.start import onednn
 cache = Path(sys.argv[1])
 def slow_copy(source, target, copy=onednn.shutil.copyfile):
     print("copied", flush=True)
@@ -156,8 +154,8 @@ def test_two_processes_at_once_copy_it_once_and_show_no_half(packages, cache):
     target = cache / "mkl" / onednn.FOLDER
     (target / "lib").mkdir(parents=True)  # what an interrupted download leaves
     site = next(packages.rglob("site-packages"))
-    tests = Path(__file__).resolve().parent
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tests, tests.parent, site)))}
+    root = Path(__file__).resolve().parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (root, site)))}
     command = [sys.executable, "-c", COPY_SLOWLY, str(cache)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(2)]

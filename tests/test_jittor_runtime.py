@@ -14,9 +14,9 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from without_jittor import load_without_jittor
 
 from core import InputError
+from jt_backend.start import runtime as start_runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ("nvcc_path", "use_mkl", "log_silent", "cache_name", "cc_path", "python_config_path")
@@ -25,11 +25,13 @@ SETTINGS += ("use_cutt", "use_cutlass", "use_nccl", "JITTOR_HOME")
 
 @pytest.fixture
 def runtime(monkeypatch, tmp_path) -> ModuleType:
-    """The module, fresh, with an empty home and no settings by hand."""
+    """The module as before its first import of Jittor, with an empty home and no settings by hand."""
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    return load_without_jittor("runtime")
+    monkeypatch.setattr(start_runtime, "_failure", None)
+    monkeypatch.setattr(start_runtime, "_why_no_gpu", "it was imported without one")
+    return start_runtime
 
 
 @pytest.fixture
@@ -259,9 +261,11 @@ def test_devices(runtime, imports):
 
 IMPORT = """
 import os, signal, ssl, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 before, limit, context = dict(os.environ), sys.getrecursionlimit(), ssl._create_default_https_context
-from jt_backend import jt, runtime
-from jt_backend.cache_folder import is_compiled, jittor_cache
+from jt_backend.jittor import jt
+from jt_backend.start import runtime
+from jt_backend.start.cache_folder import is_compiled, jittor_cache
 assert jt.array([1.0, 2.0]).numpy().tolist() == [1.0, 2.0]
 assert not jt.compile_extern.has_cuda and not runtime.gpu_usable()
 assert jt.flags.cache_path.startswith(str(jittor_cache())) and is_compiled(jittor_cache(), "default", for_gpu=False)

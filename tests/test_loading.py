@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import torch_backend.download as download
-import torch_backend.loading as loading
+import torch_backend.clip.loading as loading
+import torch_backend.weights.download as download
 from core import InputError, Segmenter
 from torch_backend import ClipBackbone
-from torch_backend.torchscript import is_torchscript, read_torchscript
-from torch_backend.weights import find_activation, read_state
+from torch_backend.weights.read import find_activation, read_state
+from torch_backend.weights.torchscript import is_torchscript, read_torchscript
 
 TINY = {
     "embed_dim": 32,

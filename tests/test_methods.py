@@ -7,8 +7,8 @@ from compare import assert_close
 from towers import random_features, random_inputs
 
 from core import METHODS, ClipFeatures, InputError, method_options, patch_embeddings
-from core.methods.blocks import projections
-from core.methods.proxy import values_on_external_grid
+from core.methods.attention import projections
+from core.methods.proxyclip_fsa import values_on_external_grid
 
 VARIANTS = [
     ("vanilla", {}), ("maskclip", {}), ("sclip", {}), ("clearclip", {}), ("naclip", {}),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core import InputError, load_backend
 from core.backends import PACKAGES
-from core.outliers import attention_sinks, long_tokens, outlier_mask
+from core.methods.outliers import attention_sinks, long_tokens, outlier_mask
 
 
 def test_golden(ops, golden):

@@ -5,14 +5,14 @@ import pytest
 from conftest import backend_or_skip
 
 from core import METHODS, load_backend
-from core.methods.parts import OPTIONS as PARTS
-from core.parity.cases import About, choose_cases, primitives_of, seeded_cases
+from core.methods.compose import OPTIONS as PARTS
+from core.parity.cases.catalogue import About, choose_cases, primitives_of, seeded_cases
+from core.parity.cases.inputs import fingerprint, generator, normal, seeded_features
+from core.parity.cases.methods import SWITCHES, VARIANTS, first_and_lead
+from core.parity.cases.primitives import KERNELS, VERBS
 from core.parity.comparison import Row, compare_all, compare_arrays
-from core.parity.inputs import fingerprint, generator, normal, seeded_features
-from core.parity.methods import SWITCHES, VARIANTS, first_and_lead
-from core.parity.primitives import KERNELS, VERBS
+from core.parity.report.table import passed
 from core.parity.runs import Run, run_cases
-from core.parity.table import passed
 
 DTYPES = ("float32", "float64")
 FEW = ["matmul", "attention*", "pamr", "outliers:LOF", "naclip", "scclip+neighbourhood+fsa"]

@@ -12,9 +12,9 @@ from PIL import Image
 from scripts_as_modules import SCRIPTS, load_script
 
 from core import InputError, load_backend
-from core.parity.cases import DTYPES, choose_cases, seeded_cases
-from core.parity.chart import panel_scales
+from core.parity.cases.catalogue import DTYPES, choose_cases, seeded_cases
 from core.parity.dumps import save_dump
+from core.parity.report.chart import panel_scales
 from core.parity.runs import run_cases
 
 

@@ -23,9 +23,9 @@ from parity_tools import (
 from scripts_as_modules import SCRIPTS
 
 from core import METHODS, load_backend
-from core.parity.cases import DTYPES, choose_cases, seeded_cases
+from core.parity.cases.catalogue import DTYPES, choose_cases, seeded_cases
+from core.parity.cases.inputs import generator, seeded_features
 from core.parity.dumps import load_dump, save_dump
-from core.parity.inputs import generator, seeded_features
 from core.parity.runs import run_cases
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from core.errors import InputError
-from core.pictures import read_picture
+from core.segment.pictures import read_picture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

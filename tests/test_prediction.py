@@ -3,7 +3,7 @@
 import numpy as np
 from compare import assert_close
 
-from core.prediction import class_probabilities, label_pixels, patch_logits
+from core.segment.prediction import class_probabilities, label_pixels, patch_logits
 
 
 def test_logits_are_cosines(ops, dtype, rng):

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from core import files, overlay, results
-from core.colours import class_colours, oklab
 from core.errors import InputError
-from core.results import Segmentation
+from core.results.colours import class_colours, oklab
+from core.results.segmentation import Segmentation
 
 PARTS = ("overlay.png", "labels.png", "scores.npz")
 

@@ -15,7 +15,7 @@ from test_segment_command import command, run  # noqa: F401 (a fixture)
 
 from core import ClipFeatures, InputError, Segmenter
 from core import segmenter as segmenter_module
-from core.saved_features import picture_features
+from core.clip.saved import picture_features
 from torch_backend import ClipBackbone
 
 VISION = {"image_size": 32, "layers": 12, "width": 64, "head_width": 32, "patch_size": 8}

@@ -14,8 +14,8 @@ from scripts_as_modules import SCRIPTS, load_script, run
 
 from core import InputError, results
 from core import segmenter as segmenter_module
-from core.classes import parse_classes
-from core.results import Segmentation
+from core.results.segmentation import Segmentation
+from core.segment.query import parse_classes
 
 SCRIPT = SCRIPTS / "segment.py"
 

@@ -132,8 +132,8 @@ def test_settings_that_cannot_work_are_told_in_one_line(backbone, settings, imag
 def test_a_record_of_the_notes_pipeline(backbone, image):
     """Whole picture, no PAMR: the labels are the argmax of the upsampled cosines, by hand."""
     from core import patch_embeddings
-    from core.preprocess import model_size, to_pixels
-    from core.resize import resize_bilinear
+    from core.clip.view import model_size, to_pixels
+    from core.primitives.resize import resize_bilinear
 
     classes = ["cat", "dog", "wall"]
     size = model_size(*image.shape[:2], 48, 8)

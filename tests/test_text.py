@@ -5,10 +5,10 @@ import open_clip
 import pytest
 import torch
 from compare import assert_close
+from torch_backend.clip.text import TextEncoder
 
 from core import InputError
-from torch_backend.loading import TEMPLATES, LoadedClip
-from torch_backend.text import TextEncoder
+from torch_backend.clip.loading import TEMPLATES, LoadedClip
 
 CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from compare import assert_close
+from core.windows import WindowMean, cut_windows, window_boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import InputError
-from core.preprocess import LONG_SIDE, model_size, to_pixels
-from core.windows import WindowMean, cut_windows, window_boxes
+from core.clip.view import LONG_SIDE, model_size, to_pixels
 
 
 @settings(deadline=None)

@@ -1,11 +1,11 @@
-"""Tiny data sets in the eight layouts, of scenes with random truth, as `core.evaluation.datasets` reads them."""
+"""Tiny data sets in the eight layouts, of scenes with random truth, as `core.evaluation.data.datasets` reads them."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from core.evaluation.datasets import DATASETS
+from core.evaluation.data.datasets import DATASETS
 from core.scenes import benchmark_scenes
 
 SIZE = (96, 128)

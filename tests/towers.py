@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.features import ClipFeatures, HeadWeights, weight_shapes
+from core.clip.features import ClipFeatures, HeadWeights, weight_shapes
 
 
 def seeded_clip(seed, image_size=224, layers=12, quick_gelu=True, **vision):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from core.classes import parse_classes
-from core.evaluation.datasets import DATASETS, DataSet
+from core.evaluation.data.datasets import DATASETS, DataSet
 from core.evaluation.metrics import figures
-from core.evaluation.names import STAND_INS
-from core.evaluation.presets import PUBLISHED
+from core.evaluation.published.names import STAND_INS
+from core.evaluation.published.presets import PUBLISHED
+from core.segment.query import parse_classes
 
 PUBLISHED_MODELS = ("ViT-B-16", "ViT-B-16-quickgelu")
 MARKDOWN_HEAD = (

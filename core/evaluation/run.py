@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.classes import parse_classes
 from core.errors import InputError, lacks_memory
-from core.evaluation.datasets import DataSet, Sample
+from core.evaluation.data.datasets import DataSet, Sample
+from core.evaluation.data.labels import load
 from core.evaluation.journal import Journal
-from core.evaluation.labels import load
 from core.evaluation.metrics import confusion_matrix, figures
-from core.evaluation.progress import Progress
-from core.files import make_folder
-from core.prediction import class_probabilities, label_pixels
+from core.files.writing import make_folder
+from core.progress import Progress
+from core.segment.prediction import class_probabilities, label_pixels
+from core.segment.query import parse_classes
 
 if TYPE_CHECKING:
-    from core.segmenter import Segmenter
+    from core.segment.segmenter import Segmenter
 
 JOURNAL = "journal.jsonl"
 AHEAD = 2  # pictures read ahead for each worker

@@ -10,12 +10,12 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
-from core.evaluation.scenes import KINDS, Scores, measure
+from core.evaluation.on_scenes import KINDS, Scores, measure
 from core.methods import METHODS, method_options
-from core.methods.parts import OPTIONS as PARTS
+from core.methods.compose import OPTIONS as PARTS
 
 if TYPE_CHECKING:
-    from core.segmenter import Segmenter
+    from core.segment.segmenter import Segmenter
 
 RIVAL = "naclip + PAMR"
 """The row that the winner is reported beside."""

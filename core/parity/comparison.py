@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from core.errors import InputError
-from core.parity.cases import About
+from core.parity.cases.catalogue import About
 from core.parity.runs import Key, Run
 
 TOLERANCES = {

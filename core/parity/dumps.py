@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError
-from core.parity.cases import DTYPES, GROUPS, About
+from core.files.records import load_record, save_record
+from core.parity.cases.catalogue import DTYPES, GROUPS, About
+from core.parity.cases.inputs import SEED
 from core.parity.comparison import TOLERANCES
-from core.parity.inputs import SEED
 from core.parity.runs import Run
-from core.records import load_record, save_record
 
 KIND = "parity 1"
 SEPARATOR = " | "  # between case, dtype, trial and array in the name of an array

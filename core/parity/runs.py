@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import first_line
-from core.parity.cases import About, Case, primitives_of
-from core.parity.inputs import fingerprint
+from core.parity.cases.catalogue import About, Case, primitives_of
+from core.parity.cases.inputs import fingerprint
 from core.versions import installed_versions
 
 FRAMEWORKS = {"numpy": (), "torch": ("torch",), "jittor": ("jittor",)}

@@ -1,6 +1,6 @@
 """The loops that Jittor's own operators are slow at, as `jt.code` kernels for the CPU.
 
-On a GPU the same functions run `jt_backend.formulas`, the plain operators, which the tests compare the kernels with.
+On a GPU the same functions run `jt_backend.kernels.plain`, the plain operators, which the tests compare the kernels with.
 Jittor compiles a kernel once for each dtype and number of axes, not for each size, and builds it with -Ofast and OpenMP.
 
 Learned by measuring, for whoever writes the next one:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jt_backend import formulas, jt
-from jt_backend.formulas import Taps, constants
+from jt_backend.jittor import jt
+from jt_backend.kernels import plain
 from jt_backend.kernels.header import HEADER
+from jt_backend.kernels.plain import Taps, array_like
 
 CLASSES_AT_ONCE = 2  # in PAMR: their two buffers stay near the processor through all steps
 
@@ -141,7 +142,7 @@ PAMR_AFFINITY = """
     @alias(y, out0)
     const int64 channels = image_shape1, height = image_shape2, width = image_shape3, area = height * width;
     const int64 n_dilations = dilations_shape0, n = 9 * n_dilations;
-    const image_type eps = in2_p[0], sharpness = in2_p[1];
+    const image_type eps = data["eps"], sharpness = data["sharpness"];
     #pragma omp parallel
     {
         std::vector<Rows<image_type>> rows(n_dilations);
@@ -196,33 +197,32 @@ PAMR_AFFINITY = """
 
 
 def resize_bilinear(x: jt.Var, rows: Taps, columns: Taps) -> jt.Var:
-    """`formulas.resize_bilinear`, one output row at a time."""
+    """`plain.resize_bilinear`, one output row at a time."""
     if jt.flags.use_cuda:
-        return formulas.resize_bilinear(x, rows, columns)
-    taps = [
-        jt.array(part.astype(np.int32)) if part.dtype.kind == "i" else constants(part, x) for part in (*rows, *columns)
-    ]
+        return plain.resize_bilinear(x, rows, columns)
+    taps = [jt.array(part.astype(np.int32)) if part.dtype.kind == "i" else array_like(part, x) for part in (*rows, *columns)]
     shape = [x.shape[0], len(rows[0]), len(columns[0])]
     return jt.code(shape, x.dtype, [x, *taps], cpu_header=HEADER, cpu_src=RESIZE_BILINEAR)
 
 
 def pamr_steps(mask: jt.Var, affinity: jt.Var, dilations: Sequence[int], num_iter: int) -> jt.Var:
-    """`formulas.pamr_steps` in one kernel: beside the result, only a few classes' masks exist twice."""
+    """`plain.pamr_steps` in one kernel: beside the result, only a few classes' masks exist twice."""
     if jt.flags.use_cuda:
-        return formulas.pamr_steps(mask, affinity, dilations, num_iter)
+        return plain.pamr_steps(mask, affinity, dilations, num_iter)
     inputs = [mask, affinity, _integers(dilations)]
     header = HEADER + f"constexpr int GROUP = {CLASSES_AT_ONCE};\n" + PAMR_STEPS
     return jt.code(mask.shape, mask.dtype, inputs, cpu_header=header, cpu_src=PAMR, data={"num_iter": float(num_iter)})
 
 
 def pamr_affinity(image: jt.Var, dilations: Sequence[int], eps: float, sharpness: float) -> jt.Var:
-    """`formulas.pamr_affinity`, one row of the picture at a time."""
+    """`plain.pamr_affinity`, one row of the picture at a time."""
     if jt.flags.use_cuda:
-        return formulas.pamr_affinity(image, dilations, eps, sharpness)
+        return plain.pamr_affinity(image, dilations, eps, sharpness)
     batch, _, height, width = image.shape
     shape = [batch, 8 * len(dilations), height, width]
-    inputs = [image, _integers(dilations), constants([eps, sharpness], image)]
-    return jt.code(shape, image.dtype, inputs, cpu_header=HEADER + PADDED_ROWS, cpu_src=PAMR_AFFINITY)
+    header, numbers = HEADER + PADDED_ROWS, {"eps": eps, "sharpness": sharpness}
+    inputs = [image, _integers(dilations)]
+    return jt.code(shape, image.dtype, inputs, cpu_header=header, cpu_src=PAMR_AFFINITY, data=numbers)
 
 
 def _integers(values: Sequence[int]) -> jt.Var:

@@ -1,7 +1,7 @@
 """FSA's links: divergences to weights, row by row."""
 
-from jt_backend import formulas, jt
-from jt_backend.formulas import constants
+from jt_backend.jittor import jt
+from jt_backend.kernels import plain
 from jt_backend.kernels.header import HEADER
 
 # Equal divergences must give equal similarities, and -Ofast divides floats otherwise in a row's last entries than in the rest:
@@ -45,7 +45,7 @@ LINK_WEIGHTS = """
     @alias(y, out0)
     typedef y_type T;
     const int64 n = divergence_shape1;
-    const T sharpness = in1_p[0], mass = in1_p[1], lowest = -1e30;
+    const T sharpness = data["sharpness"], mass = data["mass"], lowest = -1e30;
     const bool pruned = data["pruned"];
     #pragma omp parallel
     {
@@ -66,9 +66,9 @@ LINK_WEIGHTS = """
 
 
 def link_weights(divergence: jt.Var, sharpness: float, mass: float | None) -> jt.Var:
-    """`formulas.link_weights` in one pass over memory."""
+    """`plain.link_weights` in one pass over memory."""
     if jt.flags.use_cuda:
-        return formulas.link_weights(divergence, sharpness, mass)
-    inputs, pruned = [divergence, constants([sharpness, mass or 0], divergence)], {"pruned": float(mass is not None)}
-    header = HEADER + WEAKEST_KEPT
-    return jt.code(divergence.shape, divergence.dtype, inputs, cpu_header=header, cpu_src=LINK_WEIGHTS, data=pruned)
+        return plain.link_weights(divergence, sharpness, mass)
+    numbers = {"sharpness": float(sharpness), "mass": float(mass or 0), "pruned": float(mass is not None)}
+    shape, header = divergence.shape, HEADER + WEAKEST_KEPT
+    return jt.code(shape, divergence.dtype, [divergence], cpu_header=header, cpu_src=LINK_WEIGHTS, data=numbers)

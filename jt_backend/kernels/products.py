@@ -1,13 +1,11 @@
 """Kernels around matrix products in float32, by oneDNN's `sgemm`: linear maps, batches of products, attention.
 
 Jittor's own `matmul` reaches oneDNN for two matrices only, and copies what is transposed. Other dtypes, a GPU, and a Jittor
-without oneDNN take `jt_backend.formulas`.
+without oneDNN take `jt_backend.kernels.plain`.
 """
 
-import numpy as np
-
-from jt_backend import formulas, jt
-from jt_backend.formulas import constants
+from jt_backend.jittor import jt
+from jt_backend.kernels import plain
 from jt_backend.kernels.header import HEADER
 
 SGEMM = """
@@ -108,20 +106,20 @@ ATTENTION_WEIGHTS = """
 
 
 def linear(x: jt.Var, weight: jt.Var, bias: jt.Var | None) -> jt.Var:
-    """`formulas.linear`, the bias being where the product is added to."""
+    """`plain.linear`, the bias being where the product is added to."""
     if not _by_sgemm(x, weight):
-        return formulas.linear(x, weight, bias)
+        return plain.linear(x, weight, bias)
     rows = x.reshape([-1, x.shape[-1]])
     if bias is None:
-        bias = constants(np.zeros(weight.shape[0]), x)
+        bias = jt.zeros([weight.shape[0]])
     y = _code([rows.shape[0], weight.shape[0]], [rows, weight, bias], LINEAR)
     return y.reshape([*x.shape[:-1], weight.shape[0]])
 
 
 def matmul(a: jt.Var, b: jt.Var, transpose_b: bool = False) -> jt.Var:
-    """`formulas.matmul` of matrices or batches of them, (P or 1, m, k) and (P or 1, k, n) or, transposed, (P or 1, n, k)."""
+    """`plain.matmul` of matrices or batches of them, (P or 1, m, k) and (P or 1, k, n) or, transposed, (P or 1, n, k)."""
     if not _by_sgemm(a, b):
-        return formulas.matmul(a, b, transpose_b)
+        return plain.matmul(a, b, transpose_b)
     a, b, whole = (*(x.reshape([1, *x.shape]) if x.ndim == 2 else x for x in (a, b)), a.ndim == b.ndim == 2)
     shape = [max(a.shape[0], b.shape[0]), a.shape[1], b.shape[1 if transpose_b else 2]]
     product = _code(shape, [a, b], MATMUL, transpose_b=transpose_b)
@@ -129,18 +127,18 @@ def matmul(a: jt.Var, b: jt.Var, transpose_b: bool = False) -> jt.Var:
 
 
 def attention(q: jt.Var, k: jt.Var, v: jt.Var, n_heads: int, scale: float, addition: jt.Var | None) -> jt.Var:
-    """`formulas.attention` of q (B, N, D), k and v (B, M, D), heads being columns of them."""
+    """`plain.attention` of q (B, N, D), k and v (B, M, D), heads being columns of them."""
     if not _by_sgemm(q, k, v):
-        return formulas.attention(q, k, v, n_heads, scale, addition)
+        return plain.attention(q, k, v, n_heads, scale, addition)
     added = addition is not None
     inputs = [q, k, v, addition if added else q]
     return _code(q.shape, inputs, ATTENTION, SOFTMAX_OF_SUM, n_heads=n_heads, scale=scale, added=added)
 
 
 def attention_weights(a: jt.Var, b: jt.Var, scale: float, addition: jt.Var | None) -> jt.Var:
-    """`formulas.attention_weights` of a (P, N, d), b (P, M, d)."""
+    """`plain.attention_weights` of a (P, N, d), b (P, M, d)."""
     if not _by_sgemm(a, b):
-        return formulas.attention_weights(a, b, scale, addition)
+        return plain.attention_weights(a, b, scale, addition)
     added = addition is not None
     inputs = [a, b, addition if added else a]
     return _code([*a.shape[:2], b.shape[1]], inputs, ATTENTION_WEIGHTS, SOFTMAX_OF_SUM, scale=scale, added=added)

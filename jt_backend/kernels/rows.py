@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jt_backend import formulas, jt
-from jt_backend.formulas import constants
+from jt_backend.jittor import jt
+from jt_backend.kernels import plain
 from jt_backend.kernels.header import HEADER
 
 SOFTMAX = """
@@ -39,10 +39,11 @@ SOFTMAX_AT_LEAST = """
     @alias(x, in0)
     @alias(least, in1)
     @alias(y, out0)
+    const x_type scale = data["scale"];
     #pragma omp parallel for
     for (int64 row = 0; row < x_shape0; row++) {
         const int64 n = x_shape1;
-        const x_type *from = x_p + row * n, limit = least_p[row], scale = in2_p[0], lowest = -1e30;
+        const x_type *from = x_p + row * n, limit = least_p[row], lowest = -1e30;
         y_type* to = y_p + row * n;
         for (int64 j = 0; j < n; j++) to[j] = from[j] >= limit ? scale * from[j] : lowest;
         softmax_row(to, to, n);
@@ -74,6 +75,7 @@ ROW_MAX = """
 LAYER_NORM = """
     @alias(x, in0)
     @alias(y, out0)
+    const x_type eps = data["eps"];
     #pragma omp parallel for
     for (int64 row = 0; row < x_shape0; row++) {
         const int64 n = x_shape1;
@@ -83,7 +85,7 @@ LAYER_NORM = """
         for (int64 j = 0; j < n; j++) mean += from[j];
         mean /= n;
         for (int64 j = 0; j < n; j++) variance += (from[j] - mean) * (from[j] - mean);
-        const x_type scale = 1 / std::sqrt(variance / n + in3_p[0]);
+        const x_type scale = 1 / std::sqrt(variance / n + eps);
         for (int64 j = 0; j < n; j++) to[j] = (from[j] - mean) * scale * in1_p[j] + in2_p[j];
     }
 """
@@ -138,7 +140,7 @@ NEAREST = """
     @alias(products, in0)
     @alias(squares, in1)
     const int64 n = products_shape1, k = out0_shape1, first = data["first"];
-    const products_type noise = in2_p[0];
+    const products_type noise = data["noise"];
     #pragma omp parallel
     {
         Smallest<products_type> smallest;
@@ -160,9 +162,9 @@ NEAREST = """
 
 
 def softmax(x: jt.Var, axis: int) -> jt.Var:
-    """`formulas.softmax` in three passes over the data, a block of the inner axes at a time."""
+    """`plain.softmax` in three passes over the data, a block of the inner axes at a time."""
     if jt.flags.use_cuda:
-        return formulas.softmax(x, axis)
+        return plain.softmax(x, axis)
     axis %= x.ndim
     shape = list(x.shape)
     planes = x.reshape([int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))])
@@ -170,47 +172,48 @@ def softmax(x: jt.Var, axis: int) -> jt.Var:
 
 
 def softmax_at_least(x: jt.Var, least: jt.Var, scale: float) -> jt.Var:
-    """`formulas.softmax_at_least`, row by row."""
+    """`plain.softmax_at_least`, row by row."""
     if jt.flags.use_cuda:
-        return formulas.softmax_at_least(x, least, scale)
-    return jt.code(x.shape, x.dtype, [x, least, constants([scale], x)], cpu_header=HEADER, cpu_src=SOFTMAX_AT_LEAST)
+        return plain.softmax_at_least(x, least, scale)
+    numbers = {"scale": float(scale)}
+    return jt.code(x.shape, x.dtype, [x, least], cpu_header=HEADER, cpu_src=SOFTMAX_AT_LEAST, data=numbers)
 
 
 def row_sum(x: jt.Var) -> jt.Var:
-    """`formulas.row_sum` in as many partial sums as a vector holds, which is also nearer to the exact one."""
+    """`plain.row_sum` in as many partial sums as a vector holds, which is also nearer to the exact one."""
     if jt.flags.use_cuda or not x.numel():
-        return formulas.row_sum(x)
+        return plain.row_sum(x)
     return jt.code([x.shape[0]], x.dtype, [x], cpu_header=HEADER, cpu_src=ROW_SUM)
 
 
 def row_max(x: jt.Var) -> jt.Var:
-    """`formulas.row_max`, the rows shared among the threads."""
+    """`plain.row_max`, the rows shared among the threads."""
     if jt.flags.use_cuda:
-        return formulas.row_max(x)
+        return plain.row_max(x)
     return jt.code([x.shape[0]], x.dtype, [x], cpu_header=HEADER, cpu_src=ROW_MAX)
 
 
 def layer_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float) -> jt.Var:
-    """`formulas.layer_norm`, row by row."""
+    """`plain.layer_norm`, row by row."""
     if jt.flags.use_cuda:
-        return formulas.layer_norm(x, weight, bias, eps)
+        return plain.layer_norm(x, weight, bias, eps)
     rows = x.reshape([-1, x.shape[-1]])
-    inputs = [rows, weight, bias, constants([eps], x)]
-    return jt.code(rows.shape, x.dtype, inputs, cpu_header=HEADER, cpu_src=LAYER_NORM).reshape(x.shape)
+    normed = jt.code(rows.shape, x.dtype, [rows, weight, bias], cpu_header=HEADER, cpu_src=LAYER_NORM, data={"eps": float(eps)})
+    return normed.reshape(x.shape)
 
 
 def k_smallest(x: jt.Var, k: int) -> tuple[jt.Var, jt.Var]:
-    """`formulas.k_smallest` by selection instead of sorting."""
+    """`plain.k_smallest` by selection instead of sorting."""
     if jt.flags.use_cuda:
-        return formulas.k_smallest(x, k)
+        return plain.k_smallest(x, k)
     shapes = [[x.shape[0], k]] * 2
     return tuple(jt.code(shapes, [str(x.dtype), "int32"], [x], cpu_header=HEADER + SMALLEST, cpu_src=K_SMALLEST))
 
 
 def nearest_of_products(products: jt.Var, squares: jt.Var, first: int, k: int, noise: float) -> tuple[jt.Var, jt.Var]:
-    """`formulas.nearest_of_products`: the distances of a row exist for that row alone."""
+    """`plain.nearest_of_products`: the distances of a row exist for that row alone."""
     if jt.flags.use_cuda:
-        return formulas.nearest_of_products(products, squares, first, k, noise)
-    shapes, inputs = [[products.shape[0], k]] * 2, [products, squares, constants([noise], products)]
-    header, dtypes = HEADER + SMALLEST, [str(products.dtype), "int32"]
-    return tuple(jt.code(shapes, dtypes, inputs, cpu_header=header, cpu_src=NEAREST, data={"first": float(first)}))
+        return plain.nearest_of_products(products, squares, first, k, noise)
+    shapes, dtypes = [[products.shape[0], k]] * 2, [str(products.dtype), "int32"]
+    header, numbers = HEADER + SMALLEST, {"first": float(first), "noise": float(noise)}
+    return tuple(jt.code(shapes, dtypes, [products, squares], cpu_header=header, cpu_src=NEAREST, data=numbers))

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from core.arrays import Array
-from core.features import ClipFeatures, HeadWeights, weight_shapes
-from core.feedback import guarded_log, kl_divergence
+from core.clip.features import ClipFeatures, HeadWeights, weight_shapes
 from core.methods import method_needs, patch_tokens
+from core.methods.feedback import guarded_log, kl_divergence
+from core.primitives.arrays import Array
 
 SEED = 20261121
 N_LAYERS, HEAD_WIDTH, N_REGIONS = 12, 64, 8

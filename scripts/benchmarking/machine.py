@@ -104,7 +104,7 @@ def _numpy_threads() -> int | None:
 
 def _jittor_threads() -> int:
     """Of OpenMP, as a kernel sees it."""
-    from jt_backend import jt
+    from jt_backend.jittor import jt
 
     source = {"cpu_header": "#include <omp.h>", "cpu_src": "@out(0) = omp_get_max_threads();"}
     with jt.flag_scope(use_cuda=0):

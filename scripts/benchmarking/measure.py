@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.arrays import as_numpy
+from core.primitives.arrays import as_numpy
 
 PAUSE = 0.02  # seconds before each call, in which the threads of the framework called before fall asleep
 SLOW, VERY_SLOW = 0.5, 12.0  # seconds of a call: above the first three calls are enough, above the second one

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from core.windows import cut_windows, window_boxes
 
 from benchmarking import cases
 from benchmarking.lines import Line, describe, ratio
 from benchmarking.measure import TOLERANCE, Disagreement, check_agreement, in_turns
 from benchmarking.settings import FAST, Settings, by, random_backbone
-from core.arrays import as_numpy
-from core.features import ClipFeatures
+from core.clip.features import ClipFeatures
+from core.clip.view import model_size, normalise
 from core.methods import METHODS, method_needs, patch_tokens
-from core.preprocess import model_size, normalise
+from core.primitives.arrays import as_numpy
 from core.scenes import PAIRS
-from core.segmenter import Segmenter
-from core.windows import cut_windows, window_boxes
+from core.segment.segmenter import Segmenter
 
 NACLIP_TARGET, WITH_PAMR_TARGET, WINDOWS_TARGET, GPU_TARGET = 0.10, 0.35, 1.1, 0.2
 BATCH_SIZE = 8
@@ -141,7 +141,7 @@ def compiled_files(ops: Any) -> int:
     """The kernels in Jittor's cache folder."""
     if ops.name != "jittor":
         return 0
-    from jt_backend import jt
+    from jt_backend.jittor import jt
 
     return sum(1 for _ in Path(jt.compiler.cache_path).rglob("*.so"))
 
@@ -162,7 +162,7 @@ def gpu(settings: Settings) -> Iterator[Line]:
 
 def jittor_on_gpu() -> bool:
     """Whether Jittor can compute on a GPU here."""
-    from jt_backend import runtime
+    from jt_backend.start import runtime
 
     return runtime.gpu_usable()
 

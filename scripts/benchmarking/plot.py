@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarking.growth import AXES, HEADS, PANELS, Measured
 from core.errors import InputError
-from core.files import atomic_path
+from core.files.writing import atomic_path
 
 COLOURS = {"jittor": "#1f6fd0", "torch": "#c75d00", "numpy": "#6d6d68"}
 NAMES = {"jittor": "Jittor", "torch": "PyTorch", "numpy": "NumPy"}

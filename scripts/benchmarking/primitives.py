@@ -9,8 +9,8 @@ from benchmarking.machine import memory_bytes
 from benchmarking.measure import Timed, check_agreement, in_turns
 from benchmarking.probe import probe
 from benchmarking.settings import FAST, Settings, by
-from core.arrays import as_numpy
 from core.backends import load_backend
+from core.primitives.arrays import as_numpy
 
 MB = 1e6
 MANY_CLASSES = 60

@@ -82,7 +82,7 @@ def give_back(ops: Any) -> None:
     """Hands free memory back to the system, so that it counts when it is taken again."""
     gc.collect()
     if ops.name == "jittor":
-        from jt_backend import jt
+        from jt_backend.jittor import jt
 
         jt.sync_all(True)
         jt.gc()

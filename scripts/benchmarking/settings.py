@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from core.backends import load_backend
-from core.preprocess import model_size
+from core.clip.view import model_size
 
 if TYPE_CHECKING:
     from torch_backend import ClipBackbone
@@ -54,7 +54,7 @@ def random_backbone(model: str, device: str, precision: str = "fp32") -> "ClipBa
     import torch
 
     from torch_backend import ClipBackbone
-    from torch_backend.loading import build_model
+    from torch_backend.clip.loading import build_model
 
     torch.manual_seed(0)
     built = model if model == "embedded" else build_model(model, quick_gelu="quickgelu" in model)

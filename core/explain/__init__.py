@@ -1,0 +1,1 @@
+"""What a method saw of a picture: `look` gathers it from one pass, `sheets` draws it."""

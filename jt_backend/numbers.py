@@ -1,0 +1,38 @@
+"""Arithmetic between a float64 Var and a number, made exact.
+
+Jittor rounds a Python float to float32 even beside a float64 Var: `x * 0.3` is off by 1e-8. Beside float64 the operators here
+take the number as a Var of one entry, which is a scalar to Jittor's choice of dtypes. All else is as Jittor does it.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+FLOATS = (float, np.floating)
+OPERATORS = (
+    "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "__mul__", "__rmul__", "__imul__",
+    "__truediv__", "__rtruediv__", "__itruediv__", "__pow__", "__rpow__", "__ipow__",
+    "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__",
+)  # fmt: skip
+
+
+def make_numbers_exact(jt: ModuleType) -> None:
+    """Replaces the operators of `jt.Var`, once."""
+    for name in OPERATORS:
+        operator = getattr(jt.Var, name)
+        if not hasattr(operator, "of_jittor"):
+            setattr(jt.Var, name, _exact(operator, jt))
+
+
+def _exact(operator: Callable, jt: ModuleType) -> Callable:
+    @wraps(operator)
+    def exact(x: Any, other: Any) -> Any:
+        if isinstance(other, FLOATS) and x.dtype == "float64":
+            other = jt.array(np.asarray(other, dtype="float64"), dtype="float64")
+        return operator(x, other)
+
+    exact.of_jittor = operator
+    return exact

@@ -1,0 +1,1 @@
+"""The files of `core/primitives`, which are the contract, mirrored in Jittor."""

@@ -1,0 +1,1 @@
+"""Other frozen vision models than CLIP."""
