@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",  # Jittor 1.3.11 and numpy 1.26 have nothing for 3.13
     packages=find_packages(include=["core", "core.*", "jt_backend", "jt_backend.*", "torch_backend", "torch_backend.*"]),
-    package_data={"torch_backend": ["embedded/*"], "core.evaluation": ["class_names/*.txt"]},
+    package_data={"torch_backend": ["embedded/*"], "core.evaluation.published": ["class_names/*.txt"]},
     install_requires=[
         "numpy>=1.26,<2",  # Jittor is built against NumPy 1's C structures; NumPy 2 crashes or corrupts it
         "jittor>=1.3.11,<1.4",  # the release whose start-up jt_backend.start.runtime knows
@@ -36,6 +36,7 @@ setup(
             "hypothesis>=6.100",  # laws, tried on many inputs
             "scikit-learn>=1.3",  # a witness for local outlier factors
             "ruff>=0.6",
+            "import-linter>=2.10",  # the direction of imports
             "matplotlib>=3.8",
         ],
     },

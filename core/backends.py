@@ -89,9 +89,9 @@ def _imported(module: str) -> Any:
 
 def _document(function: Callable, contract: Callable, backend: str) -> None:
     """Gives a mirrored primitive the contract's docstring; what it says itself, of what is different, stays behind it."""
-    if function is not contract and not (function.__doc__ or "").startswith(contract.__doc__):
-        own = f"\n\nOn {backend}: {function.__doc__}" if function.__doc__ else ""
-        function.__doc__ = f"{contract.__doc__}{own}"
+    said, own = inspect.getdoc(contract), inspect.getdoc(function) or ""
+    if function is not contract and not own.startswith(said):
+        function.__doc__ = f"{said}\n\nOn {backend}: {own}" if own else said
 
 
 def _bound(function: Callable, ops: Backend) -> Callable:

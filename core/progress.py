@@ -19,7 +19,7 @@ class Progress:
         self._begun = self._told = time.monotonic()
         self._first = done
         self._bar: Any = None
-        if sys.stderr is not None and sys.stderr.isatty():
+        if n > 1 and sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=n, initial=done, unit=unit, desc=what, dynamic_ncols=True)

@@ -25,9 +25,9 @@ from benchmarking.measure import Disagreement
 from benchmarking.plot import check_matplotlib, draw
 from benchmarking.rows import ROWS
 from benchmarking.settings import MODEL, Settings
-from command_line import OneLineParser, exit_code, whole_number
 
 from core.backends import PACKAGES, load_backend
+from core.commands.options import OneLineParser, chosen, exit_code, whole_number
 from core.errors import InputError, first_line, lacks_memory
 from core.files.writing import make_folder, write_json
 
@@ -97,8 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 def choose_settings(arguments: argparse.Namespace) -> Settings:
     """The settings, those not given being the defaults. Raises InputError for sizes that cannot be."""
     names = ("picture", "classes", "tokens", "width", "grid", "repeat", "device", "model")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    settings = Settings(**given)
+    settings = Settings(**chosen(arguments, names))
     for name, least in (("picture", 32), ("grid", 2), ("classes", 1), ("tokens", 2), ("repeat", 1)):
         value = getattr(settings, name)
         if min(value if isinstance(value, tuple) else (value,)) < least:

@@ -3,7 +3,6 @@
 python scripts/demo.py [--backend jittor|torch|numpy] [--out DIR]
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -12,31 +11,28 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core import InputError, Segmentation, Segmenter
+from core import Segmentation, Segmenter
 from core.backends import PACKAGES
+from core.commands.options import OneLineParser, exit_code
+from core.evaluation.metrics import class_iou, object_iou
 from core.files.writing import make_folder
 from core.results.overlay import percentage
-from core.scenes.scoring import class_iou, object_iou
 
 PICTURES = Path(__file__).with_name("pictures")
 
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Segment the bundled pictures by words and compare with the truth.")
+    parser = OneLineParser(description="Segment the bundled pictures by words and compare with the truth.")
     parser.add_argument("--backend", choices=PACKAGES, default="jittor", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results (default: %(default)s)")
     args = parser.parse_args()
-    try:
-        run(args.backend, make_folder(args.out))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: run(args.backend, args.out) or 0)
 
 
 def run(backend: str, folder: Path) -> None:
     """Segments every bundled picture, prints what came out and how right it is, and saves it to `folder`."""
+    make_folder(folder)
     segmenter = Segmenter(method="naclip", backend=backend, pamr=True)
     print(f"embedded model, naclip + PAMR, {backend} backend\n")
     figures = []

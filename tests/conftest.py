@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scripts_as_modules import load_script, run
+from scripts_as_modules import load_command, run
 
 from core import ClipFeatures, InputError, load_backend
 from core.backends import PACKAGES
@@ -82,6 +82,6 @@ def torch():
 
 @pytest.fixture
 def parity(capsys, tmp_path, monkeypatch):
-    """Runs `scripts/parity.py` in this process, in a folder of its own."""
+    """Runs the command `parity` in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    return partial(run, load_script("parity"), capsys)
+    return partial(run, load_command("parity"), capsys)

@@ -1,5 +1,6 @@
-"""The commands called in the test's own process."""
+"""The commands and the scripts called in the test's own process."""
 
+import importlib
 import importlib.util
 import sys
 from functools import cache
@@ -9,6 +10,11 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+
+
+def load_command(name: str) -> ModuleType:
+    """The command NAME, whose door is scripts/NAME.py."""
+    return importlib.import_module(f"core.commands.{name}")
 
 
 @cache

@@ -192,13 +192,12 @@ def test_too_little_memory_for_the_textbook_is_said(call, monkeypatch):
 
 def test_labels_that_differ_between_batch_sizes_are_seen():
     class Stub:
-        backbone = SimpleNamespace(text_embeddings=lambda words: None)
-
         def __init__(self, difference, label):
-            self.logits = lambda image, text: np.stack([np.full((4, 4), 0.3), np.full((4, 4), 0.3 - difference)])
+            self.query = lambda words: words
+            self.logits = lambda image, query: np.stack([np.full((4, 4), 0.3), np.full((4, 4), 0.3 - difference)])
             self.labels = np.full((4, 4), label)
 
-        def __call__(self, image, words):
+        def __call__(self, image, query):
             return self
 
     def compare(one, many):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from core import InputError, patch_embeddings
 from core.scenes import BACKGROUNDS, HELD_OUT, PAIRS, TRAINING, scene_rng
@@ -18,7 +19,7 @@ from torch_backend.clip.embedded import FOLDER, WEIGHTS, WordTokenizer, load_emb
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-import scene_training  # noqa: E402  (a script's module, found through the line above)
+from embedded_model import pictures, step  # noqa: E402  (the workshop's modules, found through the line above)
 
 
 @pytest.fixture(scope="module")
@@ -78,40 +79,52 @@ def test_training_computes_what_open_clip_and_the_heads_compute(embedded):
     model, tokenizer, _ = embedded
     pixels = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     corners = np.zeros((2, 2), int)
-    image, tokens_before_last = scene_training.encode_image(model.visual, pixels, corners)
-    paths = scene_training.patch_paths(model.visual, tokens_before_last, keys=True)
+    image, tokens_before_last = step.encode_image(model.visual, pixels, corners)
+    paths = step.patch_paths(model.visual, tokens_before_last, keys=True)
     tokens = tokenizer(["a red circle on grass", "moon"])
     assert torch.allclose(image, model.encode_image(pixels), rtol=1e-4, atol=1e-4)
-    assert torch.allclose(scene_training.encode_text(model, tokens), model.encode_text(tokens), rtol=1e-4, atol=1e-4)
+    expected = model.encode_text(torch.from_numpy(tokens))
+    assert torch.allclose(step.encode_text(model, tokens), expected, rtol=1e-4, atol=1e-4)
     features = ClipBackbone(model, device="cpu").features(pixels)
     for path, method, options in zip(paths, ("maskclip", "naclip"), ({}, {"attn_strategy": "kk"}), strict=True):
         head = patch_embeddings(features, method=method, backend="numpy", **options)
         assert np.allclose(path.view(2, 16, 16, -1).numpy(), head, rtol=1e-3, atol=1e-3)
 
 
+def test_the_bundled_pictures_are_drawn_again_to_the_pixel(tmp_path):
+    pictures.draw_all(tmp_path, pictures.SEED)
+    bundled = sorted(path.name for path in pictures.PICTURES.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == bundled and len(bundled) == 13
+    assert (tmp_path / "scenes.json").read_bytes() == (pictures.PICTURES / "scenes.json").read_bytes()
+    for name in [name for name in bundled if name.endswith(".png")]:
+        mine, theirs = (Image.open(folder / name) for folder in (tmp_path, pictures.PICTURES))
+        assert mine.mode == theirs.mode and mine.getpalette() == theirs.getpalette(), name
+        assert np.array_equal(mine, theirs), name
+
+
 def test_windows_take_their_place_in_the_position_grid():
     embedding = torch.arange(17.0)[:, None]
     corners = np.array([[0, 0], [2, 1]])
-    assert scene_training.window_positions(embedding, 2, corners)[..., 0].tolist() == [[1, 2, 5, 6], [10, 11, 14, 15]]
+    assert step.window_positions(embedding, 2, corners)[..., 0].tolist() == [[1, 2, 5, 6], [10, 11, 14, 15]]
 
 
 def test_training_never_shows_or_names_a_held_out_pair():
-    stage = scene_training.Stage(16, 1, 8, 1e-3, 1e-3, (0.0, 0.5, 0.5), (0.3, 0.4), pool=200)
+    stage = step.Stage(16, 1, 8, 1e-3, 1e-3, (0.0, 0.5, 0.5), (0.3, 0.4), pool=200)
     rng = scene_rng(TRAINING, 0)
-    pool = scene_training.make_pool(stage, rng)
-    held_out = [scene_training.FACT_INDEX[pair] for pair in HELD_OUT]
-    captions = [scene_training.caption(*shown, rng) for shown in zip(pool.objects, pool.backgrounds, strict=True)]
+    pool = step.make_pool(stage, rng)
+    held_out = [step.FACT_INDEX[pair] for pair in HELD_OUT]
+    captions = [step.caption(*shown, rng) for shown in zip(pool.objects, pool.backgrounds, strict=True)]
     assert not pool.facts[:, held_out].any()
     assert not any(pair in text for text, _ in captions for pair in HELD_OUT)
-    assert not set(HELD_OUT) & set(scene_training.PATCH_PHRASES)
+    assert not set(HELD_OUT) & set(step.PATCH_PHRASES)
 
 
 def test_captions_state_only_facts_and_in_known_words(tokenizer):
     rng = scene_rng(TRAINING, 1)
     objects, background = ("red circle", "blue cross", "white star", "black moon"), "brick"
-    facts = scene_training.facts_of(objects, background)
+    facts = step.facts_of(objects, background)
     for _ in range(300):
-        text, stated = scene_training.caption(objects, background, rng)
+        text, stated = step.caption(objects, background, rng)
         assert set(stated) <= set(facts)
         assert all(fact in text for fact in stated)
         tokenizer([text])
@@ -121,22 +134,22 @@ def test_a_caption_that_is_true_of_another_picture_is_no_negative():
     facts = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
     logits = torch.tensor([[0.0, 9.0], [9.0, 0.0]])
     stated = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    assert scene_training.contrastive_loss(logits, facts, stated) == pytest.approx(0)
+    assert step.contrastive_loss(logits, facts, stated) == pytest.approx(0)
     stated = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    assert scene_training.contrastive_loss(logits, facts, stated) == pytest.approx(9, abs=1e-3)
+    assert step.contrastive_loss(logits, facts, stated) == pytest.approx(9, abs=1e-3)
 
 
 def test_the_patch_loss_wants_some_patches_to_match():
     present, scale = torch.tensor([[True, False]]), torch.tensor(20.0)
     one_matches = torch.tensor([[[0.9, 0.0], [0.0, 0.0]]])
     other_matches = one_matches.flip(2)
-    right, wrong = (scene_training.patch_loss(c, present, scale) for c in (one_matches, other_matches))
+    right, wrong = (step.patch_loss(c, present, scale) for c in (one_matches, other_matches))
     assert right < 1e-3 < 10 < wrong
 
 
 @pytest.mark.slow
 def test_a_quick_training_lowers_the_loss_and_writes_a_model(tmp_path):
-    command = [sys.executable, str(SCRIPTS / "train_scenes.py"), "--quick", "--out", str(tmp_path)]
+    command = [sys.executable, str(SCRIPTS / "embedded_model" / "train.py"), "--quick", "--out", str(tmp_path)]
     log = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     losses = [float(loss) for loss in re.findall(r"loss (\d+\.\d+)", log)]
     assert losses[-1] < 0.8 * losses[0]

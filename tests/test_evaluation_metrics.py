@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from core import InputError
-from core.evaluation.metrics import IGNORED, confusion_matrix, figures
+from core.evaluation.metrics import IGNORED, class_iou, confusion_matrix, figures, object_iou
 
 
 def maps(rng, n_classes, size=(23, 31), used=None):
@@ -96,3 +96,21 @@ def test_renaming_the_classes_renames_the_figures(n_classes, seed):
 def test_maps_that_cannot_be_counted_are_refused(truth, labels, says):
     with pytest.raises(InputError, match=says):
         confusion_matrix(np.array(truth), np.array(labels), 3)
+
+
+def test_object_iou_by_hand():
+    truth = np.array([[0, 0, 1, 1], [0, 0, 2, 2]])
+    labels = np.array([[0, 0, 0, 1], [0, 3, 2, 2]])
+    assert object_iou(truth, truth, 2) == 1
+    assert object_iou(labels, truth, 2) == pytest.approx((3 / 5 + 1 / 2) / 2)
+    assert object_iou(labels, truth, 1) == pytest.approx(3 / 5)
+
+
+def test_an_object_that_is_not_in_the_picture_does_not_count():
+    truth = np.array([[0, 0, 2, 2]])
+    assert object_iou(np.array([[0, 1, 2, 2]]), truth, 2) == pytest.approx(1 / 2)
+
+
+def test_iou_of_a_class_that_neither_shows_is_1_and_that_one_shows_is_0():
+    truth, labels = np.array([[0, 0, 1]]), np.array([[0, 2, 1]])
+    assert [class_iou(labels, truth, index) for index in range(4)] == [1 / 2, 1, 0, 1]

@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 import tiny_data
 from conftest import backend_or_skip
+from scripts_as_modules import load_command
 
+from core import METHODS
+from core.evaluation.compositions import measured_methods
 from core.evaluation.data.datasets import DATASETS
 from core.evaluation.data.labels import class_indices, read_label
 from core.evaluation.metrics import IGNORED
-from core.evaluation.one_method import METHOD_ROWS
 from core.evaluation.published.names import STAND_INS
 from core.evaluation.run import load_ahead
+from core.methods.registry import Method
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-
-import evaluate  # noqa: E402  (a script's module, found through the line above)
+evaluate = load_command("evaluate")
 
 SMALL = ("--short-side", "64", "--window", "0", "--backend", "torch")
 COMMAND = [sys.executable, str(SCRIPTS / "evaluate.py")]
@@ -120,8 +121,7 @@ def test_the_published_figure_stands_beside_with_what_is_unlike(run, voc):
 def test_another_model_takes_the_authors_names_and_settings(method, dataset, tmp_path, monkeypatch):
     from towers import seeded_clip
 
-    from core import Segmenter
-    from core.evaluation import benchmark
+    from core.evaluation import one_method
     from core.evaluation.data.datasets import find_samples
     from torch_backend import ClipBackbone
 
@@ -134,8 +134,7 @@ def test_another_model_takes_the_authors_names_and_settings(method, dataset, tmp
     tiny_data.make(dataset, tmp_path / "data", n=2)
     samples = find_samples(DATASETS[dataset], tmp_path / "data")
     model = {"model": backbone, "backend": "torch"}
-    segmenter, configuration = benchmark.prepare(DATASETS[dataset], samples, method, Segmenter, model)
-    record = benchmark.measure(DATASETS[dataset], samples, segmenter, configuration, tmp_path / "o")
+    record = one_method.measure(one_method.prepare(DATASETS[dataset], samples, method, model), tmp_path / "o")
     c = record["configuration"]
     assert (c["preset"], c["overrides"], c["whole_patches"], c["window"]) == (f"{method}/{dataset}", {}, False, 224)
     if method == "sclip":
@@ -197,9 +196,13 @@ def test_killed_and_interrupted_it_goes_on_to_the_very_same_result(tmp_path):
     home = tiny_data.make("voc20", tmp_path / "data", n=12)
     arguments = ["--dataset", "voc20", "--root", str(tmp_path / "data"), *SMALL]
 
+    def answer_to_ctrl_c():
+        """What starts the tests may ignore it, as a shell does for what runs behind it, and children would inherit that."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     def start(out):
         return subprocess.Popen([*COMMAND, *arguments, "--out", str(out)], stderr=subprocess.PIPE, text=True,
-                                stdout=subprocess.DEVNULL, env=ONE_THREAD)  # fmt: skip
+                                stdout=subprocess.DEVNULL, env=ONE_THREAD, preexec_fn=answer_to_ctrl_c)  # fmt: skip
 
     whole = start(tmp_path / "whole")
     assert (whole.communicate()[1], whole.returncode) == ("", 0)
@@ -244,6 +247,21 @@ def test_killed_and_interrupted_it_goes_on_to_the_very_same_result(tmp_path):
     assert journal.read_bytes() == (tmp_path / "whole/journal.jsonl").read_bytes()
 
 
+def test_the_journal_of_an_older_version_is_refused_in_one_line(run, voc, tmp_path):
+    options = ("--dataset", "voc21", "--root", voc, "--out", tmp_path / "o", *SMALL)
+    assert run(*options)[0] == 0
+    journal = tmp_path / "o/journal.jsonl"
+    first, *pictures = journal.read_text().splitlines()
+    header = json.loads(first)
+    old = header["configuration"]  # whose PAMR was null, or its iterations and dilations
+    old["pamr"] = {"num_iter": old.pop("pamr_iterations"), "dilations": old.pop("pamr_dilations")}
+    journal.write_text("\n".join([json.dumps(header), *pictures, ""]))
+    code, _, err = run(*options)
+    assert code == 2 and err.count("\n") == 1 and "--restart" in err
+    assert 'is of another run: pamr was {"num_iter": 10, "dilations": [8, 16]}, now true; pamr_iterations was null' in err
+    assert run(*options, "--restart")[0] == 0
+
+
 def test_the_journal_of_another_run_is_refused_unless_told_to_restart(run, voc, tmp_path):
     options = ("--dataset", "voc21", "--root", voc, "--out", tmp_path / "o", "--window", 0, "--backend", "torch")
     assert run(*options, "--short-side", 64)[0] == 0
@@ -282,16 +300,48 @@ def test_a_class_file_goes_before_the_stand_ins(run, voc, tmp_path):
 
 def test_all_methods_on_a_data_set(run, voc, tmp_path):
     code, out, err = run("--dataset", "voc21", "--root", voc, "--all-methods", "--limit", 1, "--json", "all.json", *SMALL)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.splitlines() == [
+        "note: clearclip+neighbourhood has no preset of its own: it is measured with naclip-no-pamr's",
+        "note: naclip+fsa has no preset of its own: it is measured with naclip's",
+        "note: maskclip+fsa has no preset of its own: it is measured with naclip-no-pamr's",
+    ]
     records = json.loads((tmp_path / "all.json").read_text())
-    assert [record["method"] for record in records] == list(METHOD_ROWS)
+    assert [record["method"] for record in records] == list(measured_methods())
     by_method = {record["method"]: record["configuration"] for record in records}
     assert by_method["fsa"]["external"] == by_method["proxyclip"]["external"] == "self"
     assert by_method["fsa"]["overrides"]["external"] == "self" and by_method["scclip"]["external"] is None
     assert [by_method[m]["preset"] for m in ("sfp", "naclip+fsa")] == ["sfp/voc21", "naclip/voc21"]
     rows = [line for line in out.splitlines() if line.startswith("| voc21")]
-    assert len(rows) == len(METHOD_ROWS)
+    assert len(rows) == len(measured_methods())
     assert sum("64.07" in row for row in rows) == 1
+
+
+@pytest.mark.parametrize("preset", [None, "nobody"])
+def test_a_method_without_a_preset_is_measured_with_another_s(preset, run, voc, tmp_path, monkeypatch):
+    mine = Method("mine", METHODS["clearclip"].recipe, takes=("neighbourhood",), preset=preset)
+    monkeypatch.setitem(METHODS, "mine", mine)
+    figures = {}
+    for method in ("clearclip", "mine", "mine+neighbourhood"):
+        code, _, err = run("--dataset", "voc21", "--root", voc, "--method", method, "--limit", 2, *SMALL)
+        note = f"note: {method} has no preset of its own: it is measured with naclip-no-pamr's\n"
+        assert (code, err) == (0, "" if method == "clearclip" else note)
+        result = result_of(tmp_path / f"out/evaluation/voc21_{method}_torch")
+        assert result["configuration"]["preset"] == "naclip-no-pamr/voc21" and result["published"] is None
+        figures[method] = result["figures"]
+    assert figures["mine"] == figures["clearclip"] != figures["mine+neighbourhood"]
+
+
+def test_a_record_s_external_model_and_pamr_are_taken(run, voc, tmp_path, monkeypatch):
+    record = METHODS["proxyclip"]
+    monkeypatch.setitem(METHODS, "mine", Method("mine", record.recipe, needs=record.needs, pamr=True))
+    options = ("--dataset", "voc21", "--root", voc, "--method", "mine", "--limit", 1, *SMALL)
+    assert run(*options)[0] == 0
+    configuration = result_of(tmp_path / "out/evaluation/voc21_mine_torch")["configuration"]
+    assert (configuration["external"], configuration["pamr"]) == ("self", True)
+    assert run(*options, "--model", "ViT-B-16")[::2] == (
+        2, "error: mine reads another vision model: name it in external, or self for the CLIP's own middle layer\n"
+    )  # fmt: skip
 
 
 def test_offline_the_embedded_model_is_its_own_external_model(run, voc, tmp_path):
@@ -323,6 +373,14 @@ def test_the_jittor_backend_as_a_user_runs_it(tmp_path):
         (("--dataset", "voc20", "--root", ".", "--method", "nonsense"), "unknown method 'nonsense'"),
         (("--dataset", "voc20", "--root", ".", "--workers", "0"), "--workers must be at least 1"),
         (("--dataset", "voc20", "--root", ".", "--option", "beta=1"), "method naclip has no option beta"),
+        (("--dataset", "voc20", "--root", ".", "--option", "window=0"), "method naclip has no option window"),
+        (("--dataset", "voc20", "--root", ".", "--external", "self"), "naclip reads no external model"),
+        (("--dataset", "voc20", "--root", ".", "--window", "64", "--stride", "80"), "the stride must be at most the window (64)"),
+        (("--method", "naclip", "--option", "window=0"), "method naclip has no option window"),
+        (("--area-thd", "0.1"), "--area-thd makes no sense for the scenes"),
+        (("--pamr",), "are one method's: name it with --method"),
+        (("--external", "self"), "are one method's: name it with --method"),
+        (("--all-methods", "--no-pamr"), "are one method's: name it with --method"),
         (("--dataset", "voc20", "--root", ".", "--derive-labels"), "--derive-labels is for"),
         (("--root", "."), "--root makes no sense for the scenes"),
         (("--prob-thd", "0.1"), "--prob-thd makes no sense for the scenes"),

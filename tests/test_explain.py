@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +15,11 @@ from compare import assert_close
 from PIL import Image
 from test_segment_command import command, run  # noqa: F401 (a fixture)
 
-from core import InputError, Segmenter, sheets
-from core import segmenter as segmenter_module
-from core.explain.look import check_place, default_patch, explain, look, patch_at, principal_colours
+from core import InputError, Segmenter
+from core.explain import sheets
+from core.explain.look import check_place, default_patch, look, patch_at, principal_colours
+from core.explain.sheets import explain
+from core.jobs.folder import Wanted, segment_one
 from torch_backend import ClipBackbone
 
 VISION = {"image_size": 32, "layers": 12, "width": 64, "head_width": 32, "patch_size": 8}
@@ -55,7 +58,8 @@ def segmenter(backbone):
 
 
 def whole_features(segmenter, image):
-    return segmenter.features(segmenter.resized(image)[None])
+    ((features, _),) = segmenter.passes(image, segmenter.view(image).whole)
+    return features
 
 
 @pytest.mark.parametrize("method", SEEN)
@@ -128,6 +132,24 @@ def test_only_outliers_change_their_colour(segmenter, image):
         assert (np.abs(before - after) > 1e-6).any(axis=-1)[sight.outliers].all()
 
 
+@pytest.mark.parametrize(("settings", "passes"), [({"window": 0}, 1), ({"window": 32, "stride": 16}, 2)])
+def test_the_drawings_share_the_tower_s_pass(segmenter, image, tmp_path, monkeypatch, settings, passes):
+    """Through windows, the labels take a pass of the windows and the drawings one of the whole picture."""
+    one, n_passes = segmenter("scclip+fsa", **settings), []
+    features = one.clip.features
+    monkeypatch.setattr(one.clip, "features", lambda *a, **k: n_passes.append(1) or features(*a, **k))
+    expected = explain(one, image, CLASSES)
+    labels = one(image, CLASSES).labels
+    n_passes.clear()
+    wanted = Wanted(tmp_path, explain=True)
+    outcome = segment_one(one, one.query(CLASSES), "a.png", image, "a", wanted)
+    assert len(n_passes) == passes
+    np.testing.assert_array_equal(outcome.result.labels, labels)
+    for name, drawing in expected.items():
+        with Image.open(tmp_path / f"a_{name}.png") as drawn:
+            np.testing.assert_array_equal(np.asarray(drawn), np.asarray(drawing))
+
+
 @pytest.mark.parametrize("method", ["fsa", "sclip+fsa", "scclip+fsa", "naclip+fsa"])
 def test_the_feedback_is_compared_with_the_same_method_without_it(segmenter, image, method):
     sight = look(segmenter(method), image, CLASSES)
@@ -153,16 +175,16 @@ def test_feedback_that_is_switched_off_is_not_drawn(segmenter, image):
 
 def test_explaining_leaves_the_segmenter_as_it_was(segmenter, image):
     explainer = segmenter("naclip+fsa")
-    options = dict(explainer.options)
+    settings = explainer.settings
     expected = explainer(image, CLASSES).scores
     explain(explainer, image, CLASSES)
-    assert explainer.options == options
+    assert explainer.settings is settings
     np.testing.assert_array_equal(explainer(image, CLASSES).scores, expected)
 
 
 def test_another_model_s_grid_is_told_from_clip_s(segmenter, image, rng):
     other = segmenter("proxyclip+repair+fsa")
-    other.external = "other"
+    other.settings = replace(other.settings, external="other")
     fields = rng.standard_normal((1, 5, 3, 9)).astype("float32")
     other.external_model = SimpleNamespace(features=lambda images: fields)
     sight = look(other, image, CLASSES, (49, 62))
@@ -223,23 +245,24 @@ def test_heat_lies_where_the_attention_is(segmenter, image):
 
 
 def test_principal_colours(rng):
-    after = rng.standard_normal((40, 16)) * np.r_[9, 6, 4, np.full(13, 0.01)]
+    after = (rng.standard_normal((40, 16)) * np.r_[9, 6, 4, np.full(13, 0.01)]).reshape(5, 8, 16)
     before = after.copy()
-    before[7] *= 100
+    before[0, 7] *= 100
     colours = principal_colours(before, after)
-    assert all(c.min() >= 0 and c.max() <= 1 for c in colours)
-    np.testing.assert_array_equal(np.delete(colours[0], 7, 0), np.delete(colours[1], 7, 0))
+    assert all(c.shape == (5, 8, 3) and c.min() >= 0 and c.max() <= 1 for c in colours)
+    flat = [c.reshape(40, 3) for c in colours]
+    np.testing.assert_array_equal(np.delete(flat[0], 7, 0), np.delete(flat[1], 7, 0))
     for axis in range(3):  # red, green and blue follow the three widest axes
-        rank = np.corrcoef(colours[1][:, axis], after[:, axis])[0, 1]
+        rank = np.corrcoef(flat[1][:, axis], after.reshape(40, 16)[:, axis])[0, 1]
         assert rank > 0.9
     moved = principal_colours(before + 5, after + 5)
     np.testing.assert_allclose(moved, colours, atol=1e-9)
     np.testing.assert_allclose(principal_colours(3 * before, 3 * after), colours, atol=1e-9)
 
 
-@pytest.mark.parametrize("tokens", [np.zeros((1, 8)), np.ones((30, 8)), np.full((4, 2), 1e30)])
-def test_features_that_are_all_alike_are_grey(tokens):
-    np.testing.assert_array_equal(principal_colours(tokens, tokens), np.full((2, len(tokens), 3), 0.5))
+@pytest.mark.parametrize("patches", [np.zeros((1, 1, 8)), np.ones((5, 6, 8)), np.full((2, 2, 2), 1e30)])
+def test_features_that_are_all_alike_are_grey(patches):
+    np.testing.assert_array_equal(principal_colours(patches, patches), np.full((2, *patches.shape[:2], 3), 0.5))
 
 
 def test_the_default_patch_is_deep_in_the_largest_object():
@@ -279,7 +302,7 @@ def test_a_place_outside_is_told(segmenter, image, at):
 
 def test_the_command_writes_and_lists_the_drawings(command, backbone, image, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(segmenter_module, "Segmenter", partial(Segmenter, model=backbone))
+    monkeypatch.setattr(command, "Segmenter", partial(Segmenter, model=backbone))
     Image.fromarray(image).save("a.png")
     argv = ["a.png", "--backend", "numpy", "--method", "scclip+fsa", "--explain", "--explain-at", "10,50"]
     argv += ["--classes", "cat", "wall", "--out"]
@@ -302,7 +325,7 @@ def test_the_command_writes_and_lists_the_drawings(command, backbone, image, tmp
 ])  # fmt: skip
 def test_bad_places_in_the_command(command, backbone, image, tmp_path, monkeypatch, capsys, argv, reason):  # noqa: F811
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(segmenter_module, "Segmenter", partial(Segmenter, model=backbone))
+    monkeypatch.setattr(command, "Segmenter", partial(Segmenter, model=backbone))
     Image.fromarray(image).save("a.png")
     done = run(command, capsys, "a.png", "--backend", "numpy", *argv.split(), "--classes", "cat", "wall")
     assert done.code == 2 and done.out == ""

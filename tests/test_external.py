@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from core.external import MIDDLE_LAYER, self_features
 from safetensors.torch import save_file
 from timm.models.eva import Eva
 from timm.models.vision_transformer_sam import VisionTransformerSAM
@@ -13,6 +12,7 @@ from towers import random_features
 
 import torch_backend.weights.download as download
 from core import InputError, Segmenter
+from core.clip.features import MIDDLE_LAYER, self_features
 from torch_backend.vision.timm_models import SHORT_NAMES, ExternalModel, build_model, input_size, load_external
 
 IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -127,7 +127,8 @@ def test_a_batch_equals_the_loop(build, rng, monkeypatch):
     images = rng.integers(0, 256, (5, 40, 70, 3), dtype=np.uint8)
     loop = torch.cat([model.features(image[None]) for image in images])
     torch.testing.assert_close(model.features(images), loop, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr("torch_backend.vision.timm_models.PLACES_AT_ONCE", loop.shape[2] * loop.shape[3] * 2)  # two pictures a pass
+    two_pictures = 2 * loop.shape[2] * loop.shape[3]
+    monkeypatch.setattr("torch_backend.vision.timm_models.PLACES_AT_ONCE", two_pictures)
     torch.testing.assert_close(model.features(images), loop, rtol=1e-4, atol=1e-5)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.model.modules())
 

@@ -1,8 +1,10 @@
 """FSA's steps against loops."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
+import naive
 import numpy as np
 import pytest
 from compare import assert_close
@@ -17,8 +19,11 @@ from core.methods.feedback import (
     feed_back,
     guarded_log,
     kl_divergence,
+    patch_prediction,
     weigh,
 )
+
+PUBLISHED = Feedback(isolate=True, prune=True, ensemble=True, sharpness=3.0, mass=0.45)
 
 
 def distribution(rng, *shape):
@@ -92,16 +97,16 @@ def test_no_rows_have_no_links(ops):
 
 def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
     p = ops.asarray(distribution(rng, 2, 11, 5))
-    (whole,) = corrected_rows(ops, p, Feedback())
+    (whole,) = corrected_rows(ops, p, PUBLISHED)
     monkeypatch.setattr(core.methods.feedback, "BLOCK_ENTRIES", 50)
-    blocks = [ops.to_numpy(rows) for rows in corrected_rows(ops, p, Feedback())]
+    blocks = [ops.to_numpy(rows) for rows in corrected_rows(ops, p, PUBLISHED)]
     assert len(blocks) == 6
     assert_close(np.concatenate(blocks, axis=2), ops.to_numpy(whole))
 
 
 def test_corrected_attention_sums_to_one_and_favours_like_predictions(ops):
     p = np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]])
-    (attention,) = corrected_rows(ops, ops.asarray(p), Feedback(prune=False))
+    (attention,) = corrected_rows(ops, ops.asarray(p), replace(PUBLISHED, prune=False))
     attention = ops.to_numpy(attention)[0, 0]
     np.testing.assert_allclose(attention.sum(-1), 1)
     assert attention[0, 1] > attention[0, 2]
@@ -113,13 +118,28 @@ def test_the_ensemble_against_matrices(ops, rng, n_heads):
     attention = distribution(rng, 1, n_heads, 4, 4)
     values = rng.standard_normal((1, 4, 6))
     text = ops.asarray(rng.standard_normal((5, 6)))
-    noted = {}
     arguments = ops.asarray(attention), partial(weigh, ops, v=ops.asarray(values)), partial(ops.inner_products, b=text)
-    out = ops.to_numpy(feed_back(ops, *arguments, Feedback(), noted.update))
-    new = ops.to_numpy(noted["corrected_attention"])
+    fed = feed_back(ops, *arguments, PUBLISHED)
+    out, new = ops.to_numpy(fed.values), ops.to_numpy(fed.corrected())
     heads = values.reshape(4, n_heads, -1).transpose(1, 0, 2)
     expected = (new @ attention + attention @ new + new) @ heads[None] / 3
     assert_close(out[0], expected[0].transpose(1, 0, 2).reshape(4, 6))
+
+
+def test_the_prediction_is_isolated_from_the_mean(ops, rng):
+    """FSA's constants: 20 times the patch's own cosines less 35 times the mean value's (METHODS, FSA; the authors' code)."""
+    own, mean = rng.uniform(-0.3, 0.3, (1, 3, 4)), rng.uniform(-0.3, 0.3, (1, 1, 4))
+    expected = [naive.softmax([20 * z - 35 * u for z, u in zip(row, mean[0, 0], strict=True)]) for row in own[0]]
+    assert_close(ops.to_numpy(patch_prediction(ops, ops.asarray(own), ops.asarray(mean)))[0], np.array(expected))
+    expected = [naive.softmax([20 * z for z in row]) for row in own[0]]
+    assert_close(ops.to_numpy(patch_prediction(ops, ops.asarray(own), None))[0], np.array(expected))
+
+
+def test_similar_enough_is_at_least_beta(ops, dtype):
+    """SC-CLIP, section 3.3: what lies below beta is dropped, and beta itself is kept."""
+    similarity = np.array([[[1.0, 0.5, 0.25], [0.5, 1.0, 0.4999], [0.25, 0.4999, 1.0]]], dtype=dtype)
+    kept = ops.to_numpy(keep_similar(ops, ops.asarray(similarity), 0.5))
+    np.testing.assert_array_equal(kept, np.where(similarity >= 0.5, similarity, 0))
 
 
 def test_content_attention_against_loops(ops, rng):

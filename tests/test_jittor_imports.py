@@ -30,12 +30,26 @@ def named(function: ast.AST) -> str | None:
     return getattr(function, "attr", getattr(function, "id", None))
 
 
-def test_asking_about_jittor_does_not_import_it():
-    modules = ", ".join(f"jt_backend.start.{name}" for name in ("runtime", "cuda", "onednn", "cache_folder"))
-    script = f"import jt_backend, {modules}, sys; print([name for name in ('jittor', 'torch') if name in sys.modules])"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+def modules_after(statement: str, home: Path) -> set[str]:
+    """The modules of a new process, with an empty home, after a statement."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(home), "JITTOR_HOME": str(home)}
+    command = [sys.executable, "-c", f"{statement}\nimport sys\nprint(*sys.modules)"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_imports_nothing(tmp_path):
+    modules = modules_after("import jt_backend", tmp_path)
+    assert {name for name in modules if name.split(".")[0] in ("jt_backend", "core", "numpy")} == {"jt_backend"}
+    assert not {"jittor", "jittor_utils", "torch"} & modules
+
+
+def test_asking_about_jittor_neither_imports_nor_compiles_it(tmp_path):
+    files = sorted(f"jt_backend.start.{path.stem}" for path in (ROOT / "jt_backend" / "start").glob("[!_]*.py"))
+    modules = modules_after(f"import {', '.join(files)}", tmp_path)
+    assert len(files) >= 4 and modules >= set(files)
+    assert not {"jittor", "jittor_utils", "torch"} & modules
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_jittor_is_imported_in_one_place():

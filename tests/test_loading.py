@@ -43,7 +43,7 @@ def state():
 
 
 def activation(path, name="tiny-16", **options):
-    return ClipBackbone(name, str(path), device="cpu", **options).loaded.activation
+    return ClipBackbone(name, str(path), device="cpu", **options).activation
 
 
 def test_safetensors_and_pt_give_the_same_model(tmp_path, state):
@@ -104,7 +104,7 @@ def test_openai_s_torchscript_archive_is_read_without_running_it(tmp_path, state
     for key, value in traced.state_dict().items():
         assert torch.equal(read[key], value), key
     backbone = ClipBackbone("tiny-16", str(path), device="cpu")
-    assert backbone.loaded.activation == "quick_gelu"
+    assert backbone.activation == "quick_gelu"
     assert torch.equal(backbone.model.visual.proj, state["visual.proj"].half().float())
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import backend_or_skip
 from PIL import Image
 
-from core.scenes.scoring import object_iou
+from core.evaluation.metrics import object_iou
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "scripts" / "pictures"

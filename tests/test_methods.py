@@ -6,9 +6,10 @@ import pytest
 from compare import assert_close
 from towers import random_features, random_inputs
 
-from core import METHODS, ClipFeatures, InputError, method_options, patch_embeddings
-from core.methods.attention import projections
+from core import METHODS, ClipFeatures, InputError, patch_embeddings
+from core.clip.block import projections
 from core.methods.proxyclip_fsa import values_on_external_grid
+from core.methods.registry import resolve_options
 
 VARIANTS = [
     ("vanilla", {}), ("maskclip", {}), ("sclip", {}), ("clearclip", {}), ("naclip", {}),
@@ -28,9 +29,9 @@ COMPOSED = [
 ]  # fmt: skip
 
 
-def few_neighbours(method):
+def few_neighbours(method, options=None):
     """Options for a small grid: among all N - 1 neighbours the two points furthest apart tie, and rounding decides."""
-    return {"n_neighbors": 4} if "n_neighbors" in method_options(method) else {}
+    return {"n_neighbors": 4} if "n_neighbors" in resolve_options(method, options or {}) else {}
 
 
 PUBLISHED = {
@@ -43,7 +44,7 @@ PUBLISHED = {
 def test_golden(ops, golden, golden_features, method):
     inputs = {"text": golden["text"], "external": golden["external"]}
     tokens = patch_embeddings(golden_features, method=method.split("_")[0], backend=ops.name, **inputs)
-    assert tokens.shape == (1, 28, 28, 64) if method in ("proxyclip", "fsa") else (1, 14, 14, 64)
+    assert tokens.shape == (1, *((28, 28) if method in ("proxyclip", "fsa") else (14, 14)), 64)
     assert_close(tokens.reshape(1, -1, 64), golden[f"{method}_224"], "feedback" if method == "fsa" else "head")
 
 
@@ -62,7 +63,7 @@ def test_against_loops(ops, rng, method, options):
 @pytest.mark.parametrize(("method", "options"), VARIANTS + CALIBRATED + COMPOSED)
 def test_backends_agree(mirror, dtype, rng, method, options):
     features, inputs = random_features(rng, dtype=dtype), random_inputs(rng, dtype=dtype)
-    options = few_neighbours(method) | options
+    options = few_neighbours(method, options) | options
     if "fsa" in method and dtype == "float32":
         options["prune"] = False  # on so small a grid a link at the boundary, kept or not, is more than rounding
     expected = patch_embeddings(features, method=method, backend="numpy", **inputs, **options)
@@ -172,7 +173,7 @@ def test_wrong_options_are_told(rng):
         ("scclip", {"n_neighbors": 0}), ("scclip", {"lof_variant": "lof"}), ("scclip", {"gaussian_std": 3.0}),
         ("scclip", {"beta": "high"}), ("scclip", {"multi_layers": "3,9"}), ("scclip", {"multi_layers": (3, 20)}),
         ("scclip", {"contamination": 1.5}), ("sfp", {"n_outliers": 0}), ("sfp", {"n_outliers": 2.5}),
-        ("naclip", {"gaussian_std": True}),
+        ("naclip", {"gaussian_std": True}), ("naclip", {"gaussian_std": 2.0, "attn_strategy": "kk"}),
     ]:  # fmt: skip
         with pytest.raises(InputError):
             patch_embeddings(features, method, **options)

@@ -88,7 +88,7 @@ def test_bad_features_are_told(ops, rng):
 def test_the_size_of_a_block_changes_nothing(ops, rng, monkeypatch):
     x = rng.standard_normal((2, 50, 6))
     whole = ops.to_numpy(ops.local_outlier_factor(x, 7))
-    monkeypatch.setattr(f"{PACKAGES[ops.name]}.neighbours.BLOCK_ENTRIES", 150)
+    monkeypatch.setattr(f"{PACKAGES[ops.name]}.primitives.nearest.BLOCK_ENTRIES", 150)
     assert_close(ops.local_outlier_factor(x, 7), whole)
 
 
@@ -125,8 +125,17 @@ def test_attention_sinks_by_hand(ops):
     attention = np.zeros((1, 1, 4, 4), dtype="float32")
     attention[0, 0, 0] = [0.1, 0.4, 0.2, 0.3]
     attention[0, 0, 1, 1], attention[0, 0, 2, 2], attention[0, 0, 3, 3] = 0.9, 0.1, 0.2
-    assert ops.to_numpy(attention_sinks(ops, attention)).tolist() == [[False, True, True]]
-    assert ops.to_numpy(attention_sinks(ops, attention, n_outliers=1)).tolist() == [[False, False, True]]
+    assert ops.to_numpy(attention_sinks(ops, attention, 10, 0.3, 5.0)).tolist() == [[False, True, True]]
+    assert ops.to_numpy(attention_sinks(ops, attention, 1, 0.3, 5.0)).tolist() == [[False, False, True]]
+
+
+def test_a_sink_draws_more_than_it_keeps_not_as_much(ops):
+    """Patch 0 keeps exactly 0.5 * 2 times what the class token gives it, all of them powers of two: no sink."""
+    attention = np.zeros((1, 1, 3, 3), dtype="float32")
+    attention[0, 0, 0] = [0.5, 0.25, 0.25]
+    attention[0, 0, 1, 1], attention[0, 0, 2, 2] = 0.25, 0.125
+    assert ops.to_numpy(attention_sinks(ops, attention, 10, 0.5, 2.0)).tolist() == [[False, True]]
+    assert ops.to_numpy(attention_sinks(ops, attention, 10, 0.5, 1.0)).tolist() == [[False, False]]
 
 
 def test_long_tokens(ops, rng):

@@ -1,15 +1,18 @@
 """Parity: what is compared, how, and that the backends agree."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from conftest import backend_or_skip
 
 from core import METHODS, load_backend
-from core.methods.compose import OPTIONS as PARTS
+from core.backends import PACKAGES
+from core.methods.compose import PARTS
 from core.parity.cases.catalogue import About, choose_cases, primitives_of, seeded_cases
 from core.parity.cases.inputs import fingerprint, generator, normal, seeded_features
 from core.parity.cases.methods import SWITCHES, VARIANTS, first_and_lead
-from core.parity.cases.primitives import KERNELS, VERBS
+from core.parity.cases.primitives import PRIMITIVES, on_arrays, primitive_trials
 from core.parity.comparison import Row, compare_all, compare_arrays
 from core.parity.report.table import passed
 from core.parity.runs import Run, run_cases
@@ -21,8 +24,33 @@ FEW = ["matmul", "attention*", "pamr", "outliers:LOF", "naclip", "scclip+neighbo
 # What is compared
 
 
-def test_every_primitive_has_a_case(mirror):
-    assert primitives_of(load_backend("numpy")) & primitives_of(mirror) == VERBS.keys() | KERNELS.keys()
+def test_every_primitive_of_every_backend_has_a_trial(ops):
+    assert primitives_of(ops) == PRIMITIVES.keys()
+    assert all(len(primitive_trials(name, dtype)) >= 2 for name in PRIMITIVES for dtype in DTYPES)
+
+
+def cube_of(ops):
+    def cube(x):
+        """The third power."""
+        return ops.asarray(x) ** 3
+
+    return cube
+
+
+def test_a_new_primitive_is_its_three_files_and_one_case(torch, monkeypatch):
+    """Declared in the contract and its mirrors, and given one entry of arguments, it is in every backend and compared."""
+    for name in ("numpy", "torch"):
+        file = import_module(f"{PACKAGES[name]}.primitives.layers")
+        monkeypatch.setattr(file, "__all__", [*file.__all__, "cube"])
+        monkeypatch.setattr(file, "cube", cube_of(load_backend(name)), raising=False)
+    backends = [load_backend.__wrapped__(name) for name in ("numpy", "torch")]
+    monkeypatch.setitem(PRIMITIVES, "cube", on_arrays(lambda draw, b, m, n: [(draw(b, m, n),)]))
+    cases = choose_cases(seeded_cases(), ["cube"])
+    rows = compare_all([run_cases(ops, cases, DTYPES) for ops in backends])
+    assert [(found.case, found.dtype, found.problem) for found in rows] == [("cube", d, None) for d in DTYPES]
+    monkeypatch.delitem(PRIMITIVES, "cube")
+    rows = compare_all([run_cases(ops, choose_cases(seeded_cases(), ["exp"]), DTYPES, complete=True) for ops in backends])
+    assert "cube" in rows[-1].problem
 
 
 def test_every_method_and_every_part_has_a_case():
@@ -78,8 +106,8 @@ def test_inputs_are_seeded_and_the_same_in_both_dtypes():
 
 
 def test_a_fingerprint_tells_inputs_apart():
-    features = seeded_features(generator("f"), "float32", 2, (2, 3))
-    other = seeded_features(generator("f"), "float32", 2, (3, 2))
+    features = seeded_features(generator("f"), 2, (2, 3))
+    other = seeded_features(generator("f"), 2, (3, 2))
     kinds = [(features,), (other,), (np.zeros(3),), (np.zeros(3, "float32"),), (np.zeros((3, 1)),), (0,), ("0",), ((0,),),
              ([0],), ({"prune": True},), ({"prune": False},), (None,)]  # fmt: skip
     assert len({fingerprint(x) for x in kinds}) == len(kinds)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from parity_tools import bad_call, check_page, not_a_number, off_by_a_thousandth
 from PIL import Image
-from scripts_as_modules import SCRIPTS, load_script
+from scripts_as_modules import SCRIPTS, load_command
 
 from core import InputError, load_backend
+from core.files.records import save_record
 from core.parity.cases.catalogue import DTYPES, choose_cases, seeded_cases
 from core.parity.dumps import save_dump
 from core.parity.report.chart import panel_scales
@@ -69,7 +70,7 @@ def test_a_backend_that_is_not_there_is_named_and_left_out(torch, monkeypatch, p
             raise InputError("the jittor backend needs jittor: pip install jittor")
         return load_backend(name)
 
-    monkeypatch.setattr(load_script("parity"), "load_backend", without_jittor)
+    monkeypatch.setattr(load_command("parity"), "load_backend", without_jittor)
     done = parity("--only", "exp")
     assert done.code == 0 and done.err == "note: left out: the jittor backend needs jittor: pip install jittor\n"
     bad_call(parity("--only", "exp", "--backends", "numpy", "jittor"), "pip install jittor")
@@ -86,6 +87,10 @@ def test_a_backend_that_is_not_there_is_named_and_left_out(torch, monkeypatch, p
     ("--html a.txt/r.html", "cannot write to a.txt: it is a file"),
     ("--method naclip", "--method goes with a picture of your own"),
     ("--classes cat", "--classes goes with a picture of your own"),
+    ("--no-pamr", "--pamr goes with a picture of your own"),
+    ("--window 0", "--window goes with a picture of your own"),
+    ("--quick-gelu", "--quick-gelu goes with a picture of your own"),
+    ("--option gaussian_std=2", "--option goes with a picture of your own"),
     ("--picture a.txt", "--picture needs --classes"),
     ("--picture a.txt --classes cat --only naclip", "takes no --only"),
     ("--picture a.txt --classes cat", "cannot read a.txt"),
@@ -94,6 +99,8 @@ def test_a_backend_that_is_not_there_is_named_and_left_out(torch, monkeypatch, p
     ("--picture a.png --classes cat Cat", '"Cat" is in the list twice'),
     ("--picture a.png --classes zebra", "zebra"),
     ("--picture a.png --classes brick --method fsa", "reads another vision model"),
+    ("--picture a.png --classes brick --option std=2", "method naclip has no option std"),
+    ("--picture a.png --classes brick --logit-scale 0", "argument --logit-scale: it must be a number above 0"),
     ("--magic", "unrecognized arguments: --magic"),
     ("dump --backend numpy", "--out"),
     ("dump --backend magic --out a.npz", "invalid choice: 'magic'"),
@@ -112,6 +119,7 @@ def test_a_backend_that_is_not_there_is_named_and_left_out(torch, monkeypatch, p
     ("compare good.npz empty.npz", "empty.npz is not a dump"),
     ("compare good.npz lacking.npz", "some of its cases lack their outcome"),
     ("compare good.npz words.npz", "it holds arrays that are no numbers"),
+    ("compare good.npz old.npz", "not a dump that this version wrote: ValueError: its format is 'jittor-ovseg parity 1'"),
     ("compare good.npz fewer.npz", "run both with the same --only"),
     ("compare good.npz foreign.npz", "the inputs of numpy (good) and numpy (foreign) differ, first in exp float32 1: 2x3x5"),
 ])  # fmt: skip
@@ -129,6 +137,7 @@ def test_a_bad_call_gives_one_line_and_code_2(torch, parity, argv, says):
     save_dump(run, "lacking.npz")
     run.outcomes[last] = {"result": np.array(["word"])}
     save_dump(run, "words.npz")
+    save_record("old.npz", "parity 1", {"label": "numpy", "about": {"links": ["part", "kernel", ""]}}, {})
     np.savez("other.npz", x=np.zeros(3))
     np.savez("pickle.npz", facts=np.array([{"a": 1}], dtype=object))
     Path("a.txt").write_text("no picture, no dump")
@@ -182,6 +191,20 @@ def test_a_picture_through_two_backends(torch, parity, scene, argv):
     page = Path("r.html").read_text(encoding="utf-8")
     check_page(page)
     assert page.count('alt="labels by ') == 2 and page.count('class="map"') == 2
+
+
+def test_a_picture_is_compared_with_all_settings_that_are_given(torch, parity, scene):
+    method = "--option gaussian_std=2 --option arch=vanilla --logit-scale 20"
+    around = "--short-side 128 --window 64 --pamr-iterations 2 --pamr-dilations 1,3"
+    given = ("--classes", "red circle", "grass", "--backends", "numpy", "torch", "--dtypes", "float32")
+    for name, settings in (("set", f"{method} {around}"), ("plain", "")):
+        done = parity("--picture", str(scene), *given, *settings.split(), "--json", f"{name}.json")
+        assert done.code == 0, done.err
+    chosen, published = (json.loads(Path(f"{name}.json").read_text()) for name in ("set", "plain"))
+    own = {"gaussian_std": 2, "arch": "vanilla", "logit_scale": 20.0, "short_side": 128, "window": 64,
+           "pamr_iterations": 2, "pamr_dilations": [1, 3]}  # fmt: skip
+    assert {name: chosen[name] for name in own} == own and not own.keys() & published.keys()
+    assert [int(r["rows"][0]["trial"].split(" x ")[0]) for r in (chosen, published)] == [15, 1]  # windows
 
 
 def test_a_fault_behind_the_head_is_found_on_a_picture(torch, monkeypatch, parity, scene):

@@ -113,8 +113,8 @@ def test_dumps_of_a_primitive_without_a_case_fail(torch, monkeypatch, parity):
 
 
 def test_dumps_of_a_user_s_own_features(torch, parity):
-    seeded_features(generator("own"), "float32", 2, (6, 7), embed=8).save("own.npz")
-    seeded_features(generator("others"), "float32", 2, (6, 7), embed=8).save("others.npz")
+    seeded_features(generator("own"), 2, (6, 7), embed=8).save("own.npz")
+    seeded_features(generator("others"), 2, (6, 7), embed=8).save("others.npz")
     chosen = ("--only", "*clip", "vanilla")
     for backend in ("numpy", "torch"):
         done = parity("dump", "--backend", backend, "--features", "own.npz", "--out", f"{backend}.npz", *chosen)
@@ -130,7 +130,7 @@ def test_dumps_of_a_user_s_own_features(torch, parity):
 
 def dump_without(framework: str, backend: str, tmp_path: Path) -> subprocess.CompletedProcess:
     """Dumps features and seeded cases in a process that cannot import the framework."""
-    seeded_features(generator("own"), "float32", 1, (3, 4)).save(tmp_path / "own.npz")
+    seeded_features(generator("own"), 1, (3, 4)).save(tmp_path / "own.npz")
     program = f"""
 import sys
 sys.modules[{framework!r}] = None

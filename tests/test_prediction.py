@@ -9,7 +9,7 @@ from core.segment.prediction import class_probabilities, label_pixels, patch_log
 def test_logits_are_cosines(ops, dtype, rng):
     tokens, text = rng.standard_normal((2, 6, 5)).astype(dtype), rng.standard_normal((3, 5)).astype(dtype)
     text /= np.linalg.norm(text, axis=-1, keepdims=True)
-    logits = ops.to_numpy(patch_logits(ops, tokens, text, (2, 3)))
+    logits = ops.to_numpy(patch_logits(ops, ops.asarray(tokens.reshape(2, 2, 3, 5)), text))
     for b in range(2):
         for p in range(6):
             expected = text @ (tokens[b, p] / np.linalg.norm(tokens[b, p]))
@@ -49,6 +49,13 @@ def test_small_classes_are_dropped_for_the_next_best(ops):
     assert labels(ops, p, area_thd=0.34) == [[1, 1, 1, 0]]
     assert labels(ops, p, area_thd=0.9) == [[0, 0, 0, 0]]
     assert labels(ops, p, area_thd=0.34, prob_thd=0.5) == [[1, 1, 0, 0]]
+
+
+def test_a_class_that_holds_just_the_share_is_dropped(ops):
+    """SCLIP's code keeps what is larger than the share: class 2 holds a quarter of what is not background."""
+    p = [[[0.1, 0.1, 0.1, 0.1]], [[0.8, 0.7, 0.6, 0.3]], [[0.1, 0.2, 0.3, 0.6]]]
+    assert labels(ops, p, area_thd=0.25) == [[1, 1, 1, 1]]
+    assert labels(ops, p, area_thd=0.2499) == [[1, 1, 1, 2]]
 
 
 def test_a_picture_of_background_alone_survives_the_area_threshold(ops):

@@ -10,119 +10,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import core
-from core.backends import PRIMITIVE_MODULES, load_backend, public_functions
+from core.backends import load_backend
+from core.parity.cases.primitives import PRIMITIVES, primitive_trials
 
-X = (2, 3, 4)
-
-
-def verbs(rng, dtype):
-    """Name -> arguments, for every array verb and layer."""
-    x, y = rng.standard_normal(X).astype(dtype), rng.standard_normal(X).astype(dtype)
-    positive = np.abs(x) + 0.5
-    weight, bias = rng.standard_normal((5, 4)).astype(dtype), rng.standard_normal(5).astype(dtype)
-    scale, shift = rng.standard_normal(4).astype(dtype), rng.standard_normal(4).astype(dtype)
-    return {
-        "asarray": [(x,), (x[:, ::-1],)],
-        "to_numpy": [(x,)],
-        "concatenate": [([x, y],), ([x, y], 1), ([x, y], -1)],
-        "stack": [([x, y],), ([x, y], 1), ([x, y], -1)],
-        "reshape": [(x, (6, 4)), (x, (2, -1))],
-        "transpose": [(x, (2, 0, 1))],
-        "swap_last": [(x,)],
-        "matmul": [(x, np.swapaxes(y, -1, -2)), (x, weight.T), (x[0], weight.T), (weight, np.swapaxes(x, -1, -2)),
-                   (x[:, None], np.swapaxes(y, -1, -2)[None])],
-        "inner_products": [(x, y), (x[0], y), (x, weight), (x[:, None], y[None])],
-        "exp": [(x,)],
-        "log": [(positive,)],
-        "sqrt": [(positive,)],
-        "absolute": [(x,)],
-        "maximum": [(x, y), (x, 0.25), (x, 0)],
-        "minimum": [(x, y), (x, 0.25), (x, 0)],
-        "where": [(x > 0, x, y), (x > 0, x, -np.inf), (x > 0, x, 0.0)],
-        "sum": [(x, 0), (x, -1, True), (x, (0, 2))],
-        "mean": [(x, 1), (x, -1, True), (x, (0, 2))],
-        "max": [(x, 1), (x, -1, True)],
-        "argmax": [(x, 0), (x, -1)],
-        "quantile": [(x, 0.95), (x, 0.0), (x, 1.0), (x[..., :1], 0.5)],
-        "k_smallest": [(x, 1), (x, 3), (x[0], 4), (rng.standard_normal((3, 700)).astype(dtype), 20)],
-        "softmax": [(x,), (x, 1), (1000 * x, 0)],
-        "softmax_at_least": [(x, np.sort(x, -1)[..., 2:3]), (x, np.max(x, -1, keepdims=True)),
-                             (x, np.min(x, -1, keepdims=True), 3.0)],
-        "norm": [(x,), (x, 1, True)],
-        "l2_normalise": [(x,), (x, 1), (0 * x,)],
-        "linear": [(x, weight, bias), (x, weight)],
-        "layer_norm": [(x, scale, shift), (3 + x, scale, shift, 1e-3)],
-        "gelu": [(3 * x,)],
-        "quick_gelu": [(3 * x,), (100 * np.abs(x),)],
-    }
+WHOLE_NUMBERS = {"argmax": {0}, "k_smallest": {1}, "nearest_neighbours": {1}}
+"""Which of a primitive's results are indices; all others are of the arguments' dtype."""
 
 
-def fields(rng, dtype):
-    """Name -> arguments, for the kernels."""
-    q, k = rng.standard_normal((2, 2, 3, 6, 4)).astype(dtype)
-    x = rng.standard_normal((2, 3, 5, 7)).astype(dtype)
-    image, mask = rng.uniform(0, 1, (2, 3, 9, 13)).astype(dtype), rng.standard_normal((2, 4, 5, 6)).astype(dtype)
-    tokens = rng.standard_normal((2, 6, 8)).astype(dtype)
-    divergence, wide = rng.exponential(size=(2, 5, 7)).astype(dtype), rng.exponential(size=(9, 300)).astype(dtype)
-    return {
-        "gaussian_window": [(3, 5, 2.0, dtype), (1, 1, 0.5, dtype)],
-        "neighbourhood_addition": [(3, 4, 2.0, True, dtype), (3, 4, 5.0, False, dtype)],
-        "split_heads": [(tokens, 2)],
-        "merge_heads": [(q,)],
-        "attention": [(tokens, tokens[:, :5], tokens[:, 1:], 2, 0.5),
-                      (tokens, tokens, tokens, 4, 0.3, rng.standard_normal((6, 6)).astype(dtype))],
-        "nearest_neighbours": [(tokens[0], 1), (tokens[1], 5)],
-        "attention_weights": [(q, k, 0.5), (q, k, 0.5, rng.standard_normal((6, 6)).astype(dtype)), (q, k[:, :, :4], 0.5)],
-        "link_weights": [(divergence, 3.0), (divergence, 3.0, 0.45), (divergence[0], 2.3, 0.0),
-                         (divergence[0, :, :1], 3.0, 0.5), (0 * divergence, 3.0, 0.3), (wide, 3.0, 0.45),
-                         (np.rint(wide), 3.0, 0.45), (wide**20, 3.0, 0.9)],
-        "resize_bilinear": [(x, (9, 4)), (x, (9, 4), True), (x, (1, 1)), (x, (5, 7)), (x[..., :1, :1], (3, 3), True)],
-        "resize_bicubic": [(x, (9, 4)), (x, (8, 11), ((8 + 0.1) / 5, (11 + 0.1) / 7)), (x[0, 0], (3, 3))],
-        "pamr": [(image, mask, 3, (1, 2)), (image, mask, 2, (8, 16)), (image, mask, 0, (1,)),
-                 (image[..., :1, :1], mask, 1, (1,))],
-        "pamr_affinity": [(image, (1, 3)), (image,)],
-    }  # fmt: skip
+def results(ops, name, arguments):
+    """What a primitive gives of NumPy arguments, as NumPy arrays."""
+    found = getattr(ops, name)(*arguments)
+    return [ops.to_numpy(part) for part in (found if isinstance(found, tuple) else (found,))]
 
 
-PARITY = sorted(verbs(np.random.default_rng(0), "float32") | fields(np.random.default_rng(0), "float32"))
-
-
-WITH_INDICES = ("k_smallest", "nearest_neighbours")
-
-
-@pytest.mark.parametrize("name", PARITY)
-def test_parity_with_numpy(mirror, dtype, name, rng):
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_parity_with_numpy(mirror, dtype, name):
     reference = load_backend("numpy")
-    for arguments in (verbs(rng, dtype) | fields(rng, dtype))[name]:
-        expected = getattr(reference, name)(*arguments)
-        actual = getattr(mirror, name)(*arguments)
-        if name in WITH_INDICES:
-            np.testing.assert_array_equal(mirror.to_numpy(actual[1]), expected[1])
-            actual, expected = actual[0], expected[0]
-        actual = mirror.to_numpy(actual)
-        if name == "argmax":
-            np.testing.assert_array_equal(actual, expected)
-        else:
-            finite = np.isfinite(expected)
-            np.testing.assert_array_equal(actual[~finite], expected[~finite])
-            assert_close(np.where(finite, actual, 0), np.where(finite, expected, 0))
+    for trial, arguments in primitive_trials(name, dtype).items():
+        theirs, mine = (results(ops, name, arguments) for ops in (reference, mirror))
+        assert len(theirs) == len(mine), trial
+        for i, (expected, actual) in enumerate(zip(theirs, mine, strict=True)):
+            if i in WHOLE_NUMBERS.get(name, ()):
+                np.testing.assert_array_equal(actual, expected, trial)
+            else:
+                finite = np.isfinite(expected)
+                np.testing.assert_array_equal(actual[~finite], expected[~finite], trial)
+                assert_close(np.where(finite, actual, 0), np.where(finite, expected, 0))
 
 
-@pytest.mark.parametrize("name", PARITY)
-def test_dtype_is_kept(ops, dtype, name, rng):
-    for arguments in (verbs(rng, dtype) | fields(rng, dtype))[name]:
-        result = getattr(ops, name)(*arguments)
-        result = ops.to_numpy(result[0] if name in WITH_INDICES else result)
-        assert name == "argmax" or result.dtype == dtype
-
-
-def test_every_primitive_is_compared():
-    documented = set()
-    for module in PRIMITIVE_MODULES:
-        documented |= set(public_functions(__import__(f"core.{module}", fromlist=[module])))
-    helpers = {"bicubic_matrices", "bicubic_matrix", "bilinear_matrix", "bilinear_taps", "check_resize", "check_pamr"}
-    helpers |= {"select_device", "no_grad"}
-    assert documented - helpers == set(PARITY)
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_numpy_keeps_the_dtype(dtype, name):
+    """And so do the others, which `test_parity_with_numpy` holds to its dtypes."""
+    for trial, arguments in primitive_trials(name, dtype).items():
+        for i, x in enumerate(results(load_backend("numpy"), name, arguments)):
+            expected = "int64" if i in WHOLE_NUMBERS.get(name, ()) else dtype
+            assert x.dtype == expected, trial
 
 
 def test_asarray_takes_on_another_array_s_dtype(ops, dtype):

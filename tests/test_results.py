@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import files, overlay, results
 from core.errors import InputError
+from core.files import writing
+from core.results import overlay
 from core.results.colours import class_colours, oklab
 from core.results.segmentation import Segmentation
 
@@ -101,7 +102,7 @@ def test_the_overlay_blends_grey_and_class_colour():
 
 def test_the_legend_shows_the_classes_present_largest_first(monkeypatch):
     shown = []
-    monkeypatch.setattr(results, "draw_overlay", lambda image, labels, legend, alpha: shown.extend(legend))
+    monkeypatch.setattr("core.results.segmentation.draw_overlay", lambda image, labels, legend, alpha: shown.extend(legend))
     striped({"wall": 1, "cat": 6, "dog": 0, "sofa": 3}).overlay()
     assert shown == [(1, "cat", 0.6), (3, "sofa", 0.3), (0, "wall", 0.1)]
 
@@ -224,8 +225,7 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path, monkeypatch, failure, w
     first = segmentation(4, 4)
     first.save(tmp_path, "x", scores=True)
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
-    module, function = writer.split(".")
-    monkeypatch.setattr(getattr(results, module), function, half_written)
+    monkeypatch.setattr(f"core.results.segmentation.{writer}", half_written)
     with pytest.raises(type(failure)):
         segmentation(5, 5).save(tmp_path, "x", scores=True)
     assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
@@ -234,7 +234,7 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path, monkeypatch, failure, w
 def test_the_json_file_is_put_in_place_last(tmp_path, monkeypatch):
     order = []
     replace = os.replace
-    monkeypatch.setattr(files.os, "replace", lambda a, b: (order.append(b.name), replace(a, b)))
+    monkeypatch.setattr(writing.os, "replace", lambda a, b: (order.append(b.name), replace(a, b)))
     segmentation().save(tmp_path, "x", scores=True)
     assert sorted(order) == sorted(["x.json", *(f"x_{part}" for part in PARTS)]) and order[-1] == "x.json"
 
@@ -242,7 +242,7 @@ def test_the_json_file_is_put_in_place_last(tmp_path, monkeypatch):
 def test_atomic_path_replaces_at_the_end_only(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with files.atomic_path(target) as temporary:
+    with writing.atomic_path(target) as temporary:
         assert temporary.parent == tmp_path and temporary.suffix == ".txt"
         temporary.write_text("new")
         assert target.read_text() == "old"
@@ -253,7 +253,7 @@ def test_atomic_path_replaces_at_the_end_only(tmp_path):
 def test_atomic_path_keeps_the_old_file_on_failure(tmp_path, failure):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(failure), files.atomic_path(target) as temporary:
+    with pytest.raises(failure), writing.atomic_path(target) as temporary:
         temporary.write_text("half")
         raise failure
     assert target.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
@@ -261,17 +261,17 @@ def test_atomic_path_keeps_the_old_file_on_failure(tmp_path, failure):
 
 def test_atomic_path_gives_ordinary_permissions(tmp_path):
     (tmp_path / "plain").touch()
-    with files.atomic_path(tmp_path / "a") as temporary:
+    with writing.atomic_path(tmp_path / "a") as temporary:
         temporary.write_text("x")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_make_folder(tmp_path):
-    assert files.make_folder(tmp_path / "a" / "b").is_dir() and os.listdir(tmp_path / "a" / "b") == []
+    assert writing.make_folder(tmp_path / "a" / "b").is_dir() and os.listdir(tmp_path / "a" / "b") == []
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="it is a file, not a folder"):
-        files.make_folder(tmp_path / "file")
+        writing.make_folder(tmp_path / "file")
     with pytest.raises(InputError, match="cannot write to the folder"):
-        files.make_folder(tmp_path / "file" / "below")
+        writing.make_folder(tmp_path / "file" / "below")
     with pytest.raises(InputError, match="cannot write to the folder"):
-        files.make_folder("x" * 300)
+        writing.make_folder("x" * 300)

@@ -14,8 +14,6 @@ from PIL import Image
 from test_segment_command import command, run  # noqa: F401 (a fixture)
 
 from core import ClipFeatures, InputError, Segmenter
-from core import segmenter as segmenter_module
-from core.clip.saved import picture_features
 from torch_backend import ClipBackbone
 
 VISION = {"image_size": 32, "layers": 12, "width": 64, "head_width": 32, "patch_size": 8}
@@ -45,7 +43,7 @@ def saved(backbone, image, tmp_path):
     """Saves the features under the settings given, and loads them."""
 
     def save(**settings):
-        picture_features(Segmenter(backend="numpy", model=backbone, **settings), image).save(tmp_path / "f.npz")
+        Segmenter(backend="numpy", model=backbone, **settings).picture_features(image).save(tmp_path / "f.npz")
         return ClipFeatures.load(tmp_path / "f.npz")
 
     return save
@@ -78,7 +76,7 @@ def test_backends_read_them_too(mirror, backbone, image, saved, monkeypatch):
 def test_they_need_not_be_saved(backbone, image):
     segmenter = Segmenter(backend="torch", model=backbone, **WINDOWS)
     expected = segmenter(image, CLASSES).scores
-    np.testing.assert_allclose(segmenter(image, CLASSES, picture_features(segmenter, image)).scores, expected, atol=1e-6)
+    np.testing.assert_allclose(segmenter(image, CLASSES, segmenter.picture_features(image)).scores, expected, atol=1e-6)
 
 
 def test_the_batch_is_all_windows_in_order(backbone, image, saved):
@@ -86,7 +84,8 @@ def test_the_batch_is_all_windows_in_order(backbone, image, saved):
     assert len(features.hidden) == 11 and features.grid == (4, 4)
     assert features.hidden[0].shape == (6, 17, 64) and features.attention.shape == (6, 2, 17, 17)
     segmenter = Segmenter(backend="numpy", model=backbone, **WINDOWS)
-    last = segmenter.features(segmenter.resized(image)[None, 16:48, 32:64])
+    view = segmenter.view(image)
+    ((last, _),) = segmenter.passes(image, replace(view, boxes=((16, 32, 48, 64),)))
     np.testing.assert_allclose(features.hidden[-1][5], last.hidden[-1][0], atol=1e-5)
 
 
@@ -205,10 +204,10 @@ def test_an_array_alone_and_a_missing_file_are_told(tmp_path):
 
 
 @pytest.fixture
-def at_work(backbone, image, tmp_path, monkeypatch):
+def at_work(command, backbone, image, tmp_path, monkeypatch):  # noqa: F811
     """A folder with a picture, and a command whose Segmenter takes the small model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(segmenter_module, "Segmenter", partial(Segmenter, model=backbone))
+    monkeypatch.setattr(command, "Segmenter", partial(Segmenter, model=backbone))
     Image.fromarray(image).save("a.png")
     Image.fromarray(image[::-1].copy()).save("b.png")
 
@@ -245,7 +244,7 @@ def test_several_pictures_save_their_own(command, at_work, capsys):  # noqa: F81
     ("b.png --features a.npz", "b.png: the features given do not fit: they are of another picture"),
 ])  # fmt: skip
 def test_bad_calls_of_the_command(command, at_work, backbone, image, capsys, argv, reason):  # noqa: F811
-    picture_features(Segmenter(backend="numpy", model=backbone), image).save("a.npz")
+    Segmenter(backend="numpy", model=backbone).picture_features(image).save("a.npz")
     done = run(command, capsys, *argv.split(), "--backend", "numpy", "--classes", "cat", "wall")
     assert done.code == 2 and done.out == ""
     assert reason in done.err and done.err.startswith("error: ") and done.err.count("\n") == 1

@@ -10,39 +10,45 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from scripts_as_modules import SCRIPTS, load_script, run
+from scripts_as_modules import SCRIPTS, load_command, run
 
-from core import InputError, results
-from core import segmenter as segmenter_module
+from core import InputError
+from core.clip.view import view_of
+from core.commands import options
+from core.results import segmentation
 from core.results.segmentation import Segmentation
-from core.segment.query import parse_classes
+from core.segment.query import ClassList
+from core.segment.settings import KINDS
 
 SCRIPT = SCRIPTS / "segment.py"
 
 
 @pytest.fixture
 def command() -> ModuleType:
-    return load_script("segment")
+    return load_command("segment")
 
 
 @pytest.fixture
-def made(monkeypatch) -> list[SimpleNamespace]:
+def made(monkeypatch, command) -> list[SimpleNamespace]:
     """Puts a stand-in in the Segmenter's place, which gives pixel x the class x mod C; lists those that were made."""
     segmenters: list[SimpleNamespace] = []
-
-    def text_embeddings(phrases: list[str]) -> None:
-        if "zebra" in phrases:
-            raise InputError("the model does not know the word zebra; it knows red, circle")
 
     class StandIn:
         def __init__(self, *arguments: object, **options: object) -> None:
             if options.get("stride", 1) > options.get("window", 1000):
                 raise InputError("the stride must be at most the window")
             self.arguments, self.options, self.seen = arguments, options, []
-            self.backbone = SimpleNamespace(text_embeddings=text_embeddings)
             segmenters.append(self)
 
-        def __call__(self, picture: np.ndarray, classes: list[str]) -> Segmentation:
+        def query(self, classes: ClassList) -> ClassList:
+            if "zebra" in classes.phrases:
+                raise InputError("the model does not know the word zebra; it knows red, circle")
+            return classes
+
+        def view(self, picture: np.ndarray) -> object:
+            return view_of(*picture.shape[:2], 16, 8)
+
+        def __call__(self, picture: np.ndarray, query: ClassList, features: None) -> Segmentation:
             self.seen.append(picture.shape)
             if picture.shape[0] == 99:
                 raise MemoryError
@@ -54,7 +60,7 @@ def made(monkeypatch) -> list[SimpleNamespace]:
                 import torch
 
                 torch.empty(1 << 50)
-            names = list(parse_classes(classes).names)
+            names = list(query.names)
             labels = np.arange(picture.shape[1])[None].repeat(picture.shape[0], axis=0) % len(names)
             scores = (labels == np.arange(len(names))[:, None, None]).astype(np.float32)
             return Segmentation(labels, scores, names, picture)
@@ -62,7 +68,7 @@ def made(monkeypatch) -> list[SimpleNamespace]:
         def configuration(self) -> dict:
             return {"method": self.arguments[0]}
 
-    monkeypatch.setattr(segmenter_module, "Segmenter", StandIn)
+    monkeypatch.setattr(command, "Segmenter", StandIn)
     return segmenters
 
 
@@ -110,13 +116,14 @@ def test_options_reach_the_segmenter_and_only_those_given(command, made, picture
     assert made[0].arguments == ("naclip", "jittor") and made[0].options == {}
     argv = "--method naclip --backend numpy --model ViT-B-16 --pretrained openai --quick-gelu --device cpu --no-pamr"
     argv += " --window 224 --stride 112 --short-side 336 --logit-scale 50 --prob-thd 0.1 --area-thd 0.2"
+    argv += " --pamr-iterations 3 --pamr-dilations 2,4 --no-whole-patches"
     argv += " --option gaussian_std=2.5 --option arch=vanilla --classes cat dog"
     run(command, capsys, "a.png", *argv.split())
     assert made[1].arguments == ("naclip", "numpy")
     assert made[1].options == {
         "model": "ViT-B-16", "pretrained": "openai", "quick_gelu": True, "device": "cpu", "pamr": False, "window": 224,
         "stride": 112, "short_side": 336, "logit_scale": 50.0, "prob_thd": 0.1, "area_thd": 0.2,
-        "gaussian_std": 2.5, "arch": "vanilla",
+        "pamr_iterations": 3, "pamr_dilations": (2, 4), "whole_patches": False, "gaussian_std": 2.5, "arch": "vanilla",
     }  # fmt: skip
 
 
@@ -124,8 +131,8 @@ def test_options_reach_the_segmenter_and_only_those_given(command, made, picture
     ("text", "value"),
     [("n=5", 5), ("n=0.5", 0.5), ("n=1e-3", 1e-3), ("n=true", True), ("n=False", False), ("n=a=b", "a=b")],
 )
-def test_values_of_method_options(command, text, value):
-    name, parsed = command.name_and_value(text)
+def test_values_of_method_options(text, value):
+    name, parsed = options.name_and_value(text)
     assert name == "n" and parsed == value and type(parsed) is type(value)
 
 
@@ -171,10 +178,12 @@ def test_nothing_is_loaded_when_no_picture_can_be_read(command, made, pictures, 
         ("a.png --classes zebra", "does not know the word zebra"),
         ("a.png --classes cat --out a.png", "it is a file, not a folder"),
         ("a.png --classes-file=", "cannot read classes from"),
-        ("a.png --classes cat dog --window -1", "not a whole number"),
-        ("a.png --classes cat dog --window 2.5", "not a whole number"),
+        ("a.png --classes cat dog --window -1", "--window: it must be at least one patch, or 0 to see the picture whole"),
+        ("a.png --classes cat dog --short-side 2.5", "--short-side: it must be at least 1 pixel, not '2.5'"),
         ("a.png --classes cat dog --stride 200 --window 100", "the stride must be at most the window"),
-        ("a.png --classes cat dog --logit-scale high", "invalid float value"),
+        ("a.png --classes cat dog --logit-scale high", "--logit-scale: it must be a number above 0, not 'high'"),
+        ("a.png --classes cat dog --pamr-dilations 8,x", "--pamr-dilations: it must be whole numbers of at least 1, not '8,x'"),
+        ("a.png --classes cat dog --external=", "--external: it must be a word, not ''"),
         ("a.png --classes cat dog --magic", "unrecognized arguments: --magic"),
         ("a.png b.png --classes cat zebra", "does not know the word zebra"),
         ("a.png --classes cat dog --out a.png", "it is a file, not a folder"),
@@ -262,7 +271,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(command, made, 
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.np, "savez", full)
+    monkeypatch.setattr(segmentation.np, "savez", full)
     done = run(command, capsys, "a.png", "--classes", "cat", "dog", "--scores")
     assert done.code == 2 and files() == []
     assert done.err == "error: a.png: its results cannot be written to out: No space left on device\n"
@@ -303,10 +312,14 @@ def test_names_the_terminal_cannot_write(tmp_path, command, made, pictures, monk
     assert json.loads(Path("out/a.json").read_text(encoding="utf-8"))["classes"] == ["猫", "dog"]
 
 
-def test_a_progress_bar_on_a_terminal_with_several_pictures_only(command, monkeypatch):
-    assert command.with_progress(["a", "b"]) == (["a", "b"], print)
+def test_a_progress_bar_on_a_terminal_with_several_pictures_only(command, made, pictures, monkeypatch, capsys):
+    assert run(command, capsys, "a.png", "b.png", "--classes", "cat", "dog").err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert command.with_progress(["a"]) == (["a"], print)
-    bar, say = command.with_progress(["a", "b"])
-    assert bar.total == 2 and say is not print
-    bar.close()
+    assert run(command, capsys, "a.png", "--classes", "cat", "dog").err == ""
+    done = run(command, capsys, "a.png", "b.png", "--classes", "cat", "dog")
+    assert "2/2" in done.err and "b.png  6 x 4" in done.out and "b.png  6 x 4" not in done.err
+
+
+def test_every_setting_is_an_option_and_no_other_list_names_them(command):
+    flags = {flag for action in command.make_parser()._actions for flag in action.option_strings}
+    assert {f"--{name.replace('_', '-')}" for name in KINDS} <= flags

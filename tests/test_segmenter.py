@@ -105,16 +105,18 @@ def test_the_configuration_is_complete_and_json(backbone):
     assert configuration["window"] == 32
     assert configuration["stride"] == 16
     assert configuration["short_side"] == 48
-    assert configuration["pamr"] == {"num_iter": 10, "dilations": [8, 16]}
+    assert configuration["pamr"] is True
+    assert configuration["pamr_iterations"] == 10
+    assert configuration["pamr_dilations"] == [8, 16]
     assert len(configuration["weights_sha256"]) == 64
     assert "numpy" in configuration["versions"]
 
 
-def test_pamr_is_on_for_naclip_alone(backbone):
-    assert Segmenter(backend="numpy", model=backbone).pamr
-    assert not Segmenter("sclip", "numpy", model=backbone).pamr
-    assert Segmenter("sclip", "numpy", model=backbone, pamr=True).pamr
-    assert not Segmenter(backend="numpy", model=backbone, pamr=False).pamr
+def test_pamr_is_on_for_naclip_and_what_is_added_to_it(backbone):
+    assert Segmenter(backend="numpy", model=backbone).settings.pamr
+    assert not Segmenter("sclip", "numpy", model=backbone).settings.pamr
+    assert Segmenter("sclip", "numpy", model=backbone, pamr=True).settings.pamr
+    assert not Segmenter(backend="numpy", model=backbone, pamr=False).settings.pamr
 
 
 @pytest.mark.parametrize("settings", [
@@ -137,7 +139,7 @@ def test_a_record_of_the_notes_pipeline(backbone, image):
 
     classes = ["cat", "dog", "wall"]
     size = model_size(*image.shape[:2], 48, 8)
-    features = backbone.features(to_pixels(image, size, backbone.loaded.mean, backbone.loaded.std))
+    features = backbone.features(to_pixels(image, size, backbone.mean, backbone.std))
     tokens = patch_embeddings(features, "naclip")[0]
     tokens /= np.linalg.norm(tokens, axis=-1, keepdims=True)
     cosines = (tokens @ backbone.text_embeddings(classes).T).transpose(2, 0, 1)

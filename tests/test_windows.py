@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from compare import assert_close
-from core.windows import WindowMean, cut_windows, window_boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import InputError
-from core.clip.view import LONG_SIDE, model_size, to_pixels
+from core.clip.view import LONG_SIDE, cut_windows, model_size, to_pixels, view_of, window_boxes
+from core.segment.prediction import onto_view
 
 
 @settings(deadline=None)
@@ -39,13 +39,13 @@ def test_a_stride_that_would_skip_pixels_is_told():
             window_boxes(30, 30, crop, stride)
 
 
-def test_the_mean_of_windows_of_one_field_is_the_field(rng):
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_the_mean_of_windows_of_one_field_is_the_field(ops, rng, batch_size):
     field = rng.standard_normal((20, 31, 3)).astype("float32")
-    boxes = window_boxes(20, 31, 8, 5)
-    mean = WindowMean(3, 20, 31)
-    for box, window in zip(boxes, cut_windows(field, boxes), strict=True):
-        mean.add(box, window.transpose(2, 0, 1))
-    assert_close(mean.mean(), field.transpose(2, 0, 1))
+    view = view_of(20, 31, 20, 1, 8, 5)
+    windows = cut_windows(field, view.boxes).transpose(0, 3, 1, 2)
+    batches = (ops.asarray(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size))
+    assert_close(onto_view(ops, batches, view)[0], field.transpose(2, 0, 1))
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 700), st.sampled_from([8, 14, 16, 32]))

@@ -1,4 +1,4 @@
-"""The last block of a CLIP image tower, opened up: its projections, its way out as CLIP has it, and the step into shared space."""
+"""The last block of a CLIP image tower, opened up: its projections, its own way out, and the step into shared space."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels, ends excl
 
 @dataclass(frozen=True)
 class View:
-    """A picture resized to `size` (rows, columns) and seen through `boxes`, windows of one size; one box of all is the whole."""
+    """A picture resized to `size` (rows, columns), seen through `boxes`: windows of one size, or one box of it all."""
 
     size: tuple[int, int]
     boxes: tuple[Box, ...]

@@ -4,10 +4,16 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from core.errors import InputError
+from core.methods.compose import PARTS
+from core.methods.registry import METHODS
+from core.segment.settings import KINDS, SAYS
+
+MODEL = ("model", "pretrained", "quick_gelu", "device", "precision")
+"""The options of `add_model`, which are the Segmenter's keywords."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -16,6 +22,55 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with exit code 2."""
         self.exit(2, f"error: {message} (--help lists all options)\n")
+
+
+def add_model(group: Any) -> None:
+    """The options that choose the CLIP and where it computes."""
+    group.add_argument("--model", metavar="NAME", help='open_clip model such as ViT-B-16 (default: "embedded")')
+    group.add_argument("--pretrained", metavar="TAG|FILE", help="weights: open_clip's tag such as openai, or a file")
+    add_switch(group, "--quick-gelu", "QuickGELU, or not, in a model from a file (default: as the weights need)")
+    group.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where it can be used")
+    group.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of the image tower's products (default: fp32)")
+
+
+def add_method(group: Any, default: str | None = "naclip") -> None:
+    """`--method`, which a command may have without a default of its own."""
+    names = f"{', '.join(METHODS)}; or BASE+PART of {', '.join(PARTS)}"
+    group.add_argument("--method", default=default, metavar="NAME", help=f"{names} (default: naclip)")
+
+
+def add_settings(group: Any) -> None:
+    """An option for each setting of `core.segment.settings`, and `--option` for the method's own; none has a default here."""
+    group.add_argument("--option", action="append", default=[], type=name_and_value, metavar="NAME=VALUE",
+                       help="an option of the method, such as gaussian_std=5; may be repeated")  # fmt: skip
+    for name, kind in KINDS.items():
+        flag = f"--{name.replace('_', '-')}"
+        if kind.metavar:
+            group.add_argument(flag, type=_reader(name), metavar=kind.metavar, help=SAYS[name])
+        else:
+            add_switch(group, flag, SAYS[name])
+
+
+def _reader(name: str) -> Callable[[str], Any]:
+    """What makes a setting's value of a word."""
+    kind = KINDS[name]
+
+    def read(text: str) -> Any:
+        try:
+            value = text if kind.text is None else kind.text(text)
+            allowed = kind.check(value)
+        except ValueError:
+            allowed = False
+        if not allowed:
+            raise argparse.ArgumentTypeError(f"it must be {kind.says}, not {text!r}")
+        return value
+
+    return read
+
+
+def chosen(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the options that were given."""
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
 def add_switch(group: Any, name: str, text: str) -> None:

@@ -1,4 +1,7 @@
-"""The field's figures: mIoU, IoU and accuracy of each class, aAcc and mAcc, all from one confusion matrix of integers."""
+"""The field's figures, all from one confusion matrix of integers: mIoU, IoU and accuracy of each class, aAcc and mAcc.
+
+And of a single picture, the mean IoU over its objects, which is what the embedded scenes are measured by.
+"""
 
 from dataclasses import dataclass
 
@@ -53,6 +56,18 @@ def figures(matrix: np.ndarray) -> Figures:
     iou = _ratio(right, shown + labelled - right)
     accuracy = _ratio(right, shown)
     return Figures(iou, accuracy, _mean(iou), float(_ratio(right.sum(), matrix.sum())), _mean(accuracy))
+
+
+def class_iou(labels: np.ndarray, truth: np.ndarray, index: int) -> float:
+    r"""$|L \cap T| / |L \cup T|$ of one class, 0..1; 1 where neither shows it. labels, truth: (H, W) class indices."""
+    union = ((labels == index) | (truth == index)).sum()
+    return float(((labels == index) & (truth == index)).sum() / union) if union else 1.0
+
+
+def object_iou(labels: np.ndarray, truth: np.ndarray, n_objects: int) -> float:
+    """Mean of `class_iou` over the classes 0..n_objects-1 that the truth shows; labels, truth: (H, W) class indices."""
+    present = [index for index in range(n_objects) if (truth == index).any()]
+    return float(np.mean([class_iou(labels, truth, index) for index in present]))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

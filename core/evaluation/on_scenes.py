@@ -4,39 +4,23 @@ Object IoU is the mean IoU over the objects of a picture, then the mean over the
 the objects, the background, and four that are not there.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from core.clip.saved import picture_features
+from core.clip.model import ClipModel
 from core.clip.view import to_pixels
-from core.evaluation.run import tower_dtype
+from core.evaluation.compositions import measured_methods, reads_external
+from core.evaluation.metrics import object_iou
+from core.methods.registry import METHODS
 from core.progress import Progress
 from core.scenes import HELD_OUT, PAIRS, Scene, benchmark_scenes, single_object_scenes
-from core.scenes.scoring import object_iou
-
-if TYPE_CHECKING:
-    from core.segment.segmenter import Segmenter
+from core.segment.segmenter import Segmenter
 
 SIZE = (128, 128)
 KINDS = ("seen", "held_out")
-ROWS: dict[str, dict[str, Any]] = {
-    "vanilla": {"method": "vanilla"},
-    "maskclip": {"method": "maskclip"},
-    "sclip": {"method": "sclip"},
-    "clearclip": {"method": "clearclip"},
-    "naclip": {"method": "naclip", "pamr": False},
-    "naclip + PAMR": {"method": "naclip", "pamr": True},
-    "scclip": {"method": "scclip"},
-    "sfp": {"method": "sfp"},
-    "proxyclip, self": {"method": "proxyclip", "external": "self"},
-    "fsa, self": {"method": "fsa", "external": "self"},
-    "clearclip+neighbourhood": {"method": "clearclip+neighbourhood"},
-    "naclip+fsa": {"method": "naclip+fsa", "pamr": False},
-    "maskclip+fsa": {"method": "maskclip+fsa"},
-}
-"""Every published method and the compositions worth knowing: what a row is called, and the Segmenter's settings."""
+WITH_PAMR = "{} + PAMR"  # the second row of a method that was published with it
 
 ACCURACY = "accuracy"  # the row of single objects; what it is called in tables:
 CALLED = {ACCURACY: "single objects among all 64 pairs, accuracy"}
@@ -44,36 +28,48 @@ Scores = dict[str, dict[str, float]]
 """Row -> {"seen": ..., "held_out": ...}, shares of 0..1."""
 
 
-def make_segmenters(
-    backend: str, rows: Mapping[str, Mapping[str, Any]], make: "Callable[..., Segmenter]", **settings: Any
-) -> "dict[str, Segmenter]":
-    """A Segmenter for every row, all on one backbone; `settings` go to each, and a row's own go before them.
+def every_row() -> dict[str, dict[str, Any]]:
+    """Every published method and the compositions worth knowing: what a row is called, and the Segmenter's settings.
 
-    make: what builds a Segmenter. settings["model"]: "embedded" unless given, or a backbone.
+    All without PAMR, and those that were published with it once more with it.
     """
-    model = settings.pop("model", "embedded")
+    rows: dict[str, dict[str, Any]] = {}
+    for method in measured_methods():
+        external = {"external": "self"} if reads_external(method) else {}
+        called = f"{method}, self" if external else method
+        rows[called] = {"method": method, "pamr": False, **external}
+        if method in METHODS and METHODS[method].pamr:
+            rows[WITH_PAMR.format(called)] = {**rows[called], "pamr": True}
+    return rows
+
+
+def make_segmenters(backend: str, rows: Mapping[str, Mapping[str, Any]], **settings: Any) -> dict[str, Segmenter]:
+    """A Segmenter for every row, all on one CLIP; `settings` go to each, and a row's own go before them.
+
+    Its model is loaded once, and handed on with what was asked of it.
+    """
     segmenters: dict[str, Segmenter] = {}
     for row, own in rows.items():
-        segmenters[row] = make(**{"backend": backend, "model": model, **settings, **own})
-        model = segmenters[row].backbone
+        segmenters[row] = Segmenter(**{"backend": backend, **settings, **own})
+        settings |= {"model": segmenters[row].clip, "pretrained": None, "quick_gelu": None, "precision": None}
     return segmenters
 
 
 def measure(
-    segmenters: "Mapping[str, Segmenter]", seed: int, limit: int, progress: bool = True, kinds: Sequence[str] = KINDS
+    segmenters: Mapping[str, Segmenter], seed: int, limit: int, progress: bool = True, kinds: Sequence[str] = KINDS
 ) -> Scores:
     """Object IoU of each row over `limit` scenes of each kind. All rows read one pass of the tower over each scene.
 
-    The segmenters must show the picture to the tower alike: one backbone, one size.
+    The segmenters must show the picture to the tower alike: one CLIP, one size.
     """
     sums = {row: dict.fromkeys(kinds, 0.0) for row in segmenters}
     counter = Progress(len(kinds) * limit, unit="scene") if progress else None
     first = next(iter(segmenters.values()))
     for kind in kinds:
         for scene in benchmark_scenes(seed, limit, kind, SIZE):
-            features = picture_features(first, scene.image)
+            features, query = first.picture_features(scene.image), first.query(scene.classes)
             for row, segmenter in segmenters.items():
-                labels = segmenter(scene.image, scene.classes, features).labels
+                labels = segmenter(scene.image, query, features).labels
                 sums[row][kind] += object_iou(labels, scene.labels, scene.n_objects) / limit
             if counter:
                 counter.step()
@@ -82,33 +78,23 @@ def measure(
     return sums
 
 
-def single_object_accuracy(backbone: Any, scenes: Iterable[Scene]) -> dict[str, float]:
+def single_object_accuracy(clip: ClipModel, scenes: Iterable[Scene]) -> dict[str, float]:
     """Share of single objects whose pair is the nearest of all 64 to the picture's class token, seen and held out."""
-    import torch
-
-    text = backbone.text_embeddings(list(PAIRS))
-    size = (backbone.image_size, backbone.image_size)
+    text = clip.text_embeddings(list(PAIRS))
     right: dict[str, list[bool]] = {"seen": [], "held_out": []}
     for scene in scenes:
-        pixels = torch.from_numpy(to_pixels(scene.image, size, backbone.loaded.mean, backbone.loaded.std))
-        with torch.no_grad():
-            image = backbone.model.encode_image(pixels.to(backbone.device))[0].float().cpu().numpy()
-        guess = PAIRS[int(np.argmax(text @ image))]
+        pixels = to_pixels(scene.image, (clip.image_size, clip.image_size), clip.mean, clip.std)
+        guess = PAIRS[int(np.argmax(text @ clip.image_embeddings(pixels)[0]))]
         right["held_out" if scene.classes[0] in HELD_OUT else "seen"].append(guess == scene.classes[0])
     return {kind: float(np.mean(answers)) for kind, answers in right.items()}
 
 
-def accuracy(backbone: Any, seed: int, limit: int) -> dict[str, float]:
+def accuracy(clip: ClipModel, seed: int, limit: int) -> dict[str, float]:
     """The accuracy on `limit` single objects of held-out pairs and on 7 times as many of seen ones.
 
-    It is the tower's and the text's, in PyTorch; no backend has a part in it.
+    It is the CLIP's own, of its tower and its text; no backend has a part in it.
     """
-    return single_object_accuracy(backbone, single_object_scenes(seed, len(PAIRS) // len(HELD_OUT) * limit, SIZE))
-
-
-def configuration(segmenter: "Segmenter") -> dict[str, Any]:
-    """All that decides a row's figures beside the scenes, ready for JSON."""
-    return {**segmenter.configuration(), "dtype": tower_dtype(segmenter)}
+    return single_object_accuracy(clip, single_object_scenes(seed, len(PAIRS) // len(HELD_OUT) * limit, SIZE))
 
 
 def describe(configurations: Mapping[str, Mapping[str, dict[str, Any]]]) -> str:

@@ -8,11 +8,10 @@ import numpy as np
 
 from core.evaluation.data.datasets import DATASETS, DataSet
 from core.evaluation.metrics import figures
+from core.evaluation.published.figures import MODELS, published_miou
 from core.evaluation.published.names import STAND_INS
-from core.evaluation.published.presets import PUBLISHED
 from core.segment.query import parse_classes
 
-PUBLISHED_MODELS = ("ViT-B-16", "ViT-B-16-quickgelu")
 MARKDOWN_HEAD = (
     "| data set | method | backend | model | pictures | mIoU | aAcc | mAcc | mIoU published | unlike the published run |",
     "|---|---|---|---|---|---|---|---|---|---|",
@@ -43,17 +42,12 @@ def make_record(
     }
 
 
-def published_miou(method: str, dataset: str) -> float | None:
-    """The authors' own figure in %, where one is recorded."""
-    return PUBLISHED.get(method, {}).get(dataset)
-
-
 def unlike_published(configuration: dict[str, Any], dataset: DataSet, failed: Mapping[str, str]) -> list[str]:
     """What keeps a run from being the one that was published; empty where no figure is recorded."""
     if published_miou(configuration["method"], dataset.name) is None:
         return []
     unlike = []
-    if configuration["model"] not in PUBLISHED_MODELS:
+    if configuration["model"] not in MODELS:
         unlike.append(f"model {configuration['model']}")
     elif configuration["pretrained"] != "openai":
         unlike.append(f"weights {configuration['pretrained']}")
@@ -91,7 +85,7 @@ def describe_configuration(configuration: dict[str, Any]) -> str:
     """The resolved configuration for the terminal; templates and class names are left to the JSON."""
     c = configuration
     sizes = f"short side {c['short_side']}, " + (f"window {c['window']} by {c['stride']}" if c["window"] else "whole picture")
-    pamr = f"PAMR {c['pamr']['num_iter']} x {c['pamr']['dilations']}" if c["pamr"] else "no PAMR"
+    pamr = f"PAMR {c['pamr_iterations']} x {c['pamr_dilations']}" if c["pamr"] else "no PAMR"
     overrides = ", ".join(f"{name} {value}" for name, value in c["overrides"].items())
     options = ", ".join(f"{name} {value}" for name, value in c["options"].items())
     lines = [

@@ -5,17 +5,14 @@ grid, and PAMR on and off. All candidates see a few scenes; the better third see
 few are left (Jamieson and Talwalkar, "Non-stochastic best arm identification", AISTATS 2016).
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
 
-from core.errors import InputError
+from core.evaluation.compositions import compositions, reads_external
 from core.evaluation.on_scenes import KINDS, Scores, measure
-from core.methods import METHODS, method_options
-from core.methods.compose import OPTIONS as PARTS
-
-if TYPE_CHECKING:
-    from core.segment.segmenter import Segmenter
+from core.methods.registry import method_options
+from core.segment.segmenter import Segmenter
 
 RIVAL = "naclip + PAMR"
 """The row that the winner is reported beside."""
@@ -38,7 +35,7 @@ def candidates() -> dict[str, dict[str, Any]]:
     found = {}
     for method in compositions():
         varied = {name: values for name, values in VALUES.items() if name in method_options(method)}
-        external = {"external": "self"} if method.split("+")[0] in ("proxyclip", "fsa") else {}
+        external = {"external": "self"} if reads_external(method) else {}
         for values, pamr in product(product(*varied.values()), (False, True)):
             options = dict(zip(varied, values, strict=True))
             words = [method, *(f"{name}={value}" for name, value in options.items()), *(["PAMR"] if pamr else [])]
@@ -46,20 +43,7 @@ def candidates() -> dict[str, dict[str, Any]]:
     return found
 
 
-def compositions() -> Iterator[str]:
-    """Every method alone and with every set of parts that it can take."""
-    for base in METHODS:
-        for n_parts in range(len(PARTS) + 1):
-            for parts in combinations(PARTS, n_parts):
-                method = "+".join((base, *parts))
-                try:
-                    method_options(method)
-                except InputError:  # the parts say which of them cannot be
-                    continue
-                yield method
-
-
-def search(segmenters: "Mapping[str, Segmenter]", seed: int) -> Scores:
+def search(segmenters: Mapping[str, Segmenter], seed: int) -> Scores:
     """The best candidates, the best first, each measured on the first `SCENES` scenes of each kind of the seed.
 
     A round keeps the better third by the mean over both kinds, and the next sees three times as many scenes.

@@ -1,1 +1,1 @@
-"""Files: `writing` puts them in place whole or not at all, `records` keeps arrays with facts, `cache` is where things are kept."""
+"""Files: `writing` puts them in place whole or not at all, `records` keeps arrays with facts, `cache` names a folder."""

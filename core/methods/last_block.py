@@ -38,6 +38,13 @@ def maskclip(ops: Any, features: ClipFeatures, given: Given) -> tuple[Array, Ste
     return last_block(ops, features, given, "identity", "reduced")
 
 
+def maskclip_idle(options: Mapping[str, Any], parts: Sequence[str]) -> dict[str, str]:
+    """Of the feedback's options the ensemble, where something else is on: with A = I, (A' A + A A' + A') / 3 is A'."""
+    if "fsa" in parts and (options["isolate"] or options["prune"]):
+        return {"ensemble": "the attention is the identity, and all that the ensemble averages is the corrected attention"}
+    return {}
+
+
 def sclip(ops: Any, features: ClipFeatures, given: Given) -> tuple[Array, Steps]:
     """Queries with queries plus keys with keys, the sum of both softmaxes, in the full block."""
     return last_block(ops, features, given, "csa", "vanilla", given.neighbourhood)
@@ -67,12 +74,14 @@ def naclip(
 
 
 def naclip_idle(options: Mapping[str, Any], parts: Sequence[str]) -> dict[str, str]:
-    """naclip's options that have no effect among these, each with the reason."""
+    """Naclip's options that have no effect among these, each with the reason."""
     idle = {}
     if options["attn_strategy"] not in ("naclip", "nonly"):
         idle["gaussian_std"] = f"attn_strategy {options['attn_strategy']} has no neighbourhood"
     if "fsa" in parts:
         idle["arch"] = "fsa works on the reduced block"
+        if options["attn_strategy"] == "identity":
+            idle |= maskclip_idle(options, parts)
     return idle
 
 

@@ -17,7 +17,17 @@ from core.clip.features import ClipFeatures
 from core.errors import InputError
 from core.methods.compose import PARTS, Idle, given_and_own, nothing_idle, split_name
 from core.methods.feedback import feedback_idle
-from core.methods.last_block import ATTENTION_STRATEGIES, BLOCKS, clearclip, maskclip, naclip, naclip_idle, sclip, vanilla
+from core.methods.last_block import (
+    ATTENTION_STRATEGIES,
+    BLOCKS,
+    clearclip,
+    maskclip,
+    maskclip_idle,
+    naclip,
+    naclip_idle,
+    sclip,
+    vanilla,
+)
 from core.methods.outliers import DETECTORS
 from core.methods.proxyclip_fsa import fsa, proxyclip
 from core.methods.scclip_sfp import scclip, sfp, sfp_idle
@@ -66,7 +76,7 @@ METHODS: dict[str, Method] = {
             refuses={"fsa": "fsa corrects an attention between patches that look alike, and vanilla's is none"},
         ),
         Method(
-            "maskclip", maskclip, takes=("repair", "fsa"), preset="naclip-no-pamr",
+            "maskclip", maskclip, takes=("repair", "fsa"), preset="naclip-no-pamr", idle=maskclip_idle,
             refuses={"neighbourhood": "maskclip has no attention to add a neighbourhood to"},
         ),
         Method("sclip", sclip, takes=ALL, preset="sclip"),

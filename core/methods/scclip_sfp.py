@@ -103,7 +103,7 @@ def sfp(
 
 
 def sfp_idle(options: Mapping[str, Any], parts: Sequence[str]) -> dict[str, str]:
-    """sfp's options that have no effect among these, each with the reason."""
+    """Sfp's options that have no effect among these, each with the reason."""
     readers = {"n_outliers": ("SOM", "L2"), "res_scale": ("SOM",), "n_neighbors": ("LOF",), "contamination": ("LOF",)}
     detector = options["detector"]
     return {

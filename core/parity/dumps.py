@@ -16,7 +16,7 @@ from core.parity.cases.inputs import SEED
 from core.parity.comparison import TOLERANCES
 from core.parity.runs import Run
 
-KIND = "parity 1"
+KIND = "parity 2"
 SEPARATOR = " | "  # between case, dtype, trial and array in the name of an array
 
 

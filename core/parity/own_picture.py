@@ -1,4 +1,4 @@
-"""A user's own picture and model: features by the Torch backbone once, then every backend's head and all that follows."""
+"""A user's own picture and model: features by one pass of the tower, then every backend's head and all that follows."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from core.backends import load_backend
 from core.clip.features import ClipFeatures
-from core.clip.saved import picture_features
-from core.external import self_features
 from core.parity.cases.catalogue import About, Case
 from core.parity.cases.inputs import in_dtype
 from core.parity.cases.methods import accuracy_on_pictures, first_and_lead, run_method
 from core.parity.runs import Run, run_cases
 from core.results.segmentation import Segmentation
-from core.segment.query import ClassList, parse_classes
+from core.segment.query import ClassList, Query, parse_classes
 from core.segment.segmenter import Segmenter
-from core.windows import cut_windows, window_boxes
+
+OF_THE_CLIP = ("model", "pretrained", "quick_gelu", "precision")  # the Segmenter's keywords that a CLIP in hand leaves out
 
 
 def run_picture(
@@ -26,24 +24,23 @@ def run_picture(
     """A run and a result for each backend, of a picture (H, W, 3) uint8.
 
     Two cases: the method's patch embeddings in every dtype, from one pass of the tower; and the labels of the pixels as the
-    Segmenter gives them (windows, resizing, PAMR where the method has it), in float32, as the tower computes.
-    settings: the Segmenter's. Raises InputError for classes, a method or a model that cannot be had.
+    Segmenter gives them (windows, resizing, PAMR where it is on), in float32, as the tower computes.
+    settings: the Segmenter's keywords. Raises InputError for classes, a method or a model that cannot be had.
     """
     parsed = parse_classes(classes)
     first = Segmenter(method, backends[0], **settings)
-    others = {name: value for name, value in settings.items() if name not in ("model", "pretrained")}
-    features = picture_features(first, image)
-    text = first.backbone.text_embeddings(list(parsed.phrases))
-    external = external_features(first, image, features)
+    query, features = first.query(parsed), first.picture_features(image)
+    text, options = query.text, dict(first.settings.options)
+    heads = partial(_trials, features, method, text, external_features(first, image, features), options)
+    about = About("picture", *accuracy_on_pictures(method, options))
+    others = {name: value for name, value in settings.items() if name not in OF_THE_CLIP}
     runs, results = [], {}
     for name in backends:
-        segmenter = first if name == backends[0] else Segmenter(method, name, model=first.backbone, **others)
-        inputs = partial(_trials, features, method, text, external, segmenter.options)
-        about = About("picture", *accuracy_on_pictures(method))
-        cases = [Case(f"{method}: patch embeddings", about, inputs, run_method)]
-        pixels = partial(_pixels, segmenter, parsed, results)
+        segmenter = first if name == backends[0] else Segmenter(method, name, model=first.clip, **others)
+        cases = [Case(f"{method}: patch embeddings", about, heads, run_method)]
         if "float32" in dtypes:
             given = {"float32": {"x".join(map(str, image.shape[:2])): (image, text, features)}}
+            pixels = partial(_pixels, segmenter, query, results)
             cases.append(Case(f"{method}: pixels", about, lambda dtype, given=given: given.get(dtype, {}), pixels))
         runs.append(run_cases(segmenter.ops, cases, dtypes))
     return runs, results
@@ -53,14 +50,8 @@ def external_features(segmenter: Segmenter, image: np.ndarray, features: ClipFea
     """What the method reads of another vision model (B, c, h', w'), of the picture's windows; None when it reads none."""
     if "external" not in segmenter.needs:
         return None
-    ops = load_backend("numpy")
-    if segmenter.external == "self":
-        return self_features(ops, features)
-    seen = segmenter.resized(image)
-    windows = seen[None]
-    if segmenter.window:
-        windows = cut_windows(seen, window_boxes(*seen.shape[:2], segmenter.window, segmenter.stride))
-    return ops.to_numpy(segmenter.external_model.features(windows))
+    passes = segmenter.passes(image, segmenter.view(image), features)
+    return np.concatenate([segmenter.ops.to_numpy(segmenter.external_features(*one)) for one in passes])
 
 
 def _trials(
@@ -73,7 +64,7 @@ def _trials(
 
 def _pixels(
     segmenter: Segmenter,
-    parsed: ClassList,
+    query: Query,
     results: dict[str, Segmentation],
     ops: Any,
     image: np.ndarray,
@@ -82,9 +73,13 @@ def _pixels(
 ) -> dict[str, np.ndarray]:
     """The cosine logits (Q, H, W) and the labels (H, W), with the lead of the best class as a share of the largest logit."""
     with ops.no_grad():
-        logits = segmenter.logits(image, text, features)
-        result = results[ops.name] = segmenter.result(image, logits, parsed)
+        logits = segmenter.logits(image, query, features)
+        result = results[ops.name] = segmenter.decided(image, logits, query)
     logits = ops.to_numpy(logits)
-    by_class = np.stack([logits[np.equal(parsed.phrase_class, c)].max(axis=0) for c in range(len(parsed.names))], axis=-1)
-    lead = first_and_lead(by_class)["labels margin"] / max(float(np.abs(logits).max()), 1e-30)
-    return {"logits": logits, "labels": result.labels, "labels margin": lead}
+    return {"logits": logits, "labels": result.labels, "labels margin": class_lead(logits, query.classes)}
+
+
+def class_lead(logits: np.ndarray, classes: ClassList) -> np.ndarray:
+    """By how much the best class leads the second at each place, of logits (Q, H, W), as a share of the largest logit."""
+    by_class = np.stack([logits[np.equal(classes.phrase_class, c)].max(axis=0) for c in range(len(classes.names))], axis=-1)
+    return first_and_lead(by_class)["labels margin"] / max(float(np.abs(logits).max()), 1e-30)

@@ -4,5 +4,6 @@ Every file declares its primitives in `__all__`, and a backend's namespace (`cor
 primitive whose first parameter is `ops` is written once, over the others, and not mirrored: the namespace binds it.
 """
 
-FILES = ("arrays", "ops", "layers", "attention", "gaussian", "nearest", "outlier_factor", "interpolation", "links", "resize", "pamr")
+FILES = ("arrays", "ops", "layers", "attention", "gaussian", "nearest", "outlier_factor", "interpolation", "links", "resize",
+         "pamr")  # fmt: skip
 """Those that declare primitives; `chunks` is a helper."""

@@ -4,9 +4,9 @@ This module is the contract and the NumPy backend's part of it: NumPy's names, `
 mirror the file, the names and the signatures. Arguments may be NumPy or native arrays, results are native.
 
 Arithmetic, comparison, slicing and `.shape` are used on the arrays themselves, and numbers stand in them as in the formula:
-`0.3 * x`. A number counts in full in the array's dtype, and float32 stays float32 and float64 stays float64. That is so of NumPy
-and PyTorch; Jittor rounds a number to float32 even beside float64, so its backend mends the operators of its arrays
-(`jt_backend.jittor`).
+`0.3 * x`. A number counts in full in the array's dtype; float32 stays float32, and float64 stays float64. NumPy and PyTorch do
+so; Jittor rounds a number to float32 even beside float64, and so its backend mends the operators of its arrays
+(`jt_backend.numbers`).
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from core.errors import InputError
 from core.primitives.arrays import Array, as_numpy
 
 __all__ = [
-    "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log", "matmul", "max",
-    "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax", "softmax_at_least",
-    "sqrt", "stack", "sum", "swap_last", "transpose", "where",
+    "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log",
+    "matmul", "max", "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax",
+    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "where",
 ]  # fmt: skip
 
 EPS = 1e-12  # below this a length counts as zero
@@ -30,7 +30,6 @@ def asarray(x: Array, like: Array | None = None) -> Array:
     """`x` as a native array; with `like`, on its device and of its dtype."""
     x = as_numpy(x)
     return x if like is None else x.astype(like.dtype, copy=False)
-
 
 
 def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:

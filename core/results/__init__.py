@@ -1,1 +1,1 @@
-"""Results: `segmentation` is what comes out, validated, counted and saved; `overlay` draws it, in the `colours` of its classes."""
+"""Results: `segmentation` is what comes out, validated and saved; `overlay` draws it, in the `colours` of its classes."""

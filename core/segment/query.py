@@ -1,4 +1,4 @@
-"""What is looked for: lists of classes, one string for each with its synonyms joined by commas or semicolons, and their embeddings."""
+"""What is looked for: classes, a string each with its synonyms joined by commas or semicolons, and their embeddings."""
 
 import os
 import re
@@ -46,13 +46,13 @@ class Query:
     weights_sha256: str
 
 
-def make_query(clip: ClipModel, classes: "Sequence[str] | Query") -> Query:
-    """Classes as a query of this CLIP; a query is handed on as it is.
+def make_query(clip: ClipModel, classes: "Sequence[str] | ClassList | Query") -> Query:
+    """Classes, parsed or not, as a query of this CLIP; a query is handed on as it is.
 
     Raises InputError for classes that are empty, doubled or unknown to the model, or a query of another CLIP.
     """
     if not isinstance(classes, Query):
-        parsed = parse_classes(classes)
+        parsed = classes if isinstance(classes, ClassList) else parse_classes(classes)
         return Query(parsed, clip.text_embeddings(list(parsed.phrases)), clip.weights_sha256)
     if classes.weights_sha256 != clip.weights_sha256:
         raise InputError("this query is another model's: make it anew with this segmenter's query(classes)")

@@ -22,7 +22,7 @@ from core.primitives.arrays import Array
 from core.results.segmentation import Segmentation
 from core.segment.pictures import read_picture
 from core.segment.prediction import class_probabilities, label_pixels, onto_view, patch_logits, refine
-from core.segment.query import Query, make_query
+from core.segment.query import ClassList, Query, make_query
 from core.segment.settings import KINDS, check_given, lines, resolve
 from core.versions import installed_versions
 
@@ -69,7 +69,7 @@ class Segmenter:
         **settings: Any,
     ) -> None:
         check_backend(backend)
-        check_given(method, {**(preset or {}), **{name: x for name, x in settings.items() if x is not None}})
+        check_given(method, settings, preset)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         self.clip = load_clip_model(model, pretrained, device=device, quick_gelu=quick_gelu, precision=precision)
@@ -100,7 +100,7 @@ class Segmenter:
             logits = self.logits(image, query, features)
             return self.decided(image, logits, query)
 
-    def query(self, classes: "Sequence[str] | Query") -> Query:
+    def query(self, classes: "Sequence[str] | ClassList | Query") -> Query:
         """Classes and their embeddings, made once for any number of pictures. Raises InputError as `__call__` does."""
         return make_query(self.clip, classes)
 

@@ -62,7 +62,7 @@ class Settings:
 
     method: str
     options: Mapping[str, Any]
-    external: str | None = setting(WORD, "vision model that proxyclip and fsa read, NAME or NAME:FILE; self: the CLIP's own middle layer")
+    external: str | None = setting(WORD, "vision model that proxyclip and fsa read, NAME or NAME:FILE; self: CLIP itself")
     short_side: int = setting(PIXELS, "resize the shorter side to N pixels")
     window: int = setting(PIXELS_OR_NONE, "slide a window of N x N pixels; 0: none")
     stride: int = setting(PIXELS_OR_NONE, "by N pixels")
@@ -94,19 +94,22 @@ SAYS: dict[str, str] = {f.name: f.metadata["says"] for f in fields(Settings) if 
 _DEFAULTS = {f.name: f.metadata["default"] for f in fields(Settings) if f.metadata and f.metadata["default"] is not None}
 
 
-def check_given(method: str, given: Mapping[str, Any]) -> None:
-    """Judges what a caller gives, settings and the method's options, before anything is loaded.
+def check_given(method: str, given: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> None:
+    """Judges what a caller gives, settings and the method's options, over a data set's preset, before anything is loaded.
 
     Raises InputError for an unknown method or name, a value that cannot be, and an external model that is missing or not read.
     """
+    given = _given(given)
+    below = _given(preset or {})
+    if "window" in given:
+        below.pop("stride", None)  # it goes with the preset's own window
+    given = below | given
     options = {name: value for name, value in given.items() if name not in KINDS}
     resolve_options(method, options)
     for name, value in given.items():
-        if name in KINDS and value is not None and not KINDS[name].check(value):
+        if name in KINDS and not KINDS[name].check(value):
             raise InputError(f"{name} must be {KINDS[name].says}, not {_short(value)}")
     window, stride = given.get("window"), given.get("stride")
-    if stride == 0 and window:
-        raise InputError("stride must be at least 1 pixel, not 0")
     if window and stride is not None and stride > window:
         raise InputError(f"the stride must be at most the window ({window}), not {stride}")
     needs = method_needs(method, options)
@@ -119,15 +122,16 @@ def check_given(method: str, given: Mapping[str, Any]) -> None:
 def resolve(method: str, clip: ClipModel, preset: Mapping[str, Any], chosen: Mapping[str, Any]) -> Settings:
     """The settings of a run: published ones, over them the model's own, a data set's preset, and what the caller chose.
 
-    preset, chosen: settings and, among the chosen, the method's options; None is not given. A window without a stride has half of
-    it as stride. Unless anyone says, the picture is shown at 1.5 times the model's trained size, in windows of that size.
+    preset, chosen: settings and, among the chosen, the method's options; None is not given. A window without a stride has half
+    of it as stride. Unless anyone says, the picture is shown at 1.5 times the model's trained size, in windows of that size.
 
     Raises InputError for any that cannot be.
     """
-    check_given(method, {**preset, **_given(chosen)})
+    check_given(method, chosen, preset)
     own, preset, chosen = (_given(layer) for layer in (clip.preset, preset, chosen))
     record, _ = find_method(method)
-    published = {**_DEFAULTS, "external": None, "pamr": record.pamr, "short_side": clip.image_size * 3 // 2, "window": clip.image_size}
+    trained = clip.image_size
+    published = {**_DEFAULTS, "external": None, "pamr": record.pamr, "short_side": trained * 3 // 2, "window": trained}
     layers = [{name: x for name, x in layer.items() if name in KINDS} for layer in (published, own, preset, chosen)]
     values = {name: x for layer in layers for name, x in layer.items()}
     values["stride"] = _stride(layers, values["window"], clip.patch_size)
@@ -146,8 +150,10 @@ def _stride(layers: list[dict[str, Any]], window: int, patch: int) -> int:
     if window % patch:
         raise InputError(f"the window must be a multiple of the model's patch of {patch} pixels, not {window}")
     first = max(i for i, layer in enumerate(layers) if "window" in layer)
-    strides = [layer["stride"] for layer in layers[first:] if layer.get("stride")]
-    if strides and not window:
+    strides = [layer["stride"] for layer in layers[first:] if "stride" in layer]
+    if window and 0 in strides[-1:]:
+        raise InputError("stride must be at least 1 pixel, not 0")
+    if any(strides) and not window:
         raise InputError("a stride needs a window: give --window too")
     return (strides[-1] if strides else window // 2) if window else 0
 

@@ -13,8 +13,8 @@ from jt_backend.jittor import jt
 from jt_backend.start import runtime
 
 __all__ = [
-    "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log", "matmul",
-    "max", "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax",
+    "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log",
+    "matmul", "max", "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax",
     "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "where",
 ]  # fmt: skip
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from core.clip.features import ClipFeatures, HeadWeights, weight_shapes
-from core.methods import method_needs, patch_tokens
 from core.methods.feedback import guarded_log, kl_divergence
+from core.methods.registry import apply_method, method_needs
 from core.primitives.arrays import Array
 
 SEED = 20261121
@@ -67,7 +67,7 @@ def head(
 ) -> Call:
     """A method's head alone, from the tower's features on a grid, and an external model's on another where it reads one."""
     rng = np.random.default_rng(SEED)
-    needs, embed = method_needs(method, {}), width * 2 // 3
+    needs, embed = method_needs(method), width * 2 // 3
     features = clip_features(ops, device, rng, grid, width, embed, attention="attention" in needs)
     text = native(ops, unit_rows(rng, classes, embed), device)
     external = None
@@ -75,7 +75,7 @@ def head(
         rows, columns = external_grid or grid
         field = regions(rng, rows * columns, width).T.reshape(1, width, rows, columns)
         external = native(ops, np.ascontiguousarray(field), device)
-    return settled(ops, lambda: patch_tokens(ops, features, method, text, external))
+    return settled(ops, lambda: apply_method(ops, features, method, text, external)[0])
 
 
 CASES: dict[str, Callable[..., Call]] = {"pamr": pamr, "lof": lof, "kl": kl, "head": head}

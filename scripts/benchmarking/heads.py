@@ -8,7 +8,7 @@ from benchmarking.measure import in_turns
 from benchmarking.primitives import memory_lines
 from benchmarking.settings import FAST, Settings, by
 from core.backends import load_backend
-from core.methods import METHODS
+from core.methods.registry import METHODS
 
 FSA_CLASSES = 171  # COCO-Stuff's
 FSA_TARGET, JITTOR_TARGET = 2.0, 1.0

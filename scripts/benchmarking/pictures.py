@@ -2,22 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from copy import copy
+from functools import partial
 from itertools import chain, islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from core.windows import cut_windows, window_boxes
 
 from benchmarking import cases
 from benchmarking.lines import Line, describe, ratio
 from benchmarking.measure import TOLERANCE, Disagreement, check_agreement, in_turns
 from benchmarking.settings import FAST, Settings, by, random_backbone
 from core.clip.features import ClipFeatures
-from core.clip.view import model_size, normalise
-from core.methods import METHODS, method_needs, patch_tokens
-from core.primitives.arrays import as_numpy
+from core.clip.view import model_size, to_pixels
+from core.methods.registry import METHODS, apply_method, method_needs
+from core.primitives.arrays import Array, as_numpy
 from core.scenes import PAIRS
+from core.segment.prediction import patch_logits
+from core.segment.query import Query
 from core.segment.segmenter import Segmenter
 
 NACLIP_TARGET, WITH_PAMR_TARGET, WINDOWS_TARGET, GPU_TARGET = 0.10, 0.35, 1.1, 0.2
@@ -32,9 +34,8 @@ def naclip(settings: Settings) -> Iterator[Line]:
     for ops in settings.ops(FAST):
         for with_pamr in (False, True):
             segmenter = Segmenter("naclip", ops.name, model=backbone, pamr=with_pamr, window=0, device=settings.device)
-            seen = segmenter.resized(image)
-            calls.setdefault("backbone", tower(segmenter, seen))
-            calls[ops.name, with_pamr] = after_backbone(segmenter, image, seen, words)
+            calls.setdefault("backbone", tower(segmenter, image))
+            calls[ops.name, with_pamr] = after_backbone(segmenter, image, words)
     if not calls:
         return
     timed = in_turns(calls, settings.repeat)
@@ -46,25 +47,24 @@ def naclip(settings: Settings) -> Iterator[Line]:
         yield ratio("naclip", what, timed[name, with_pamr], timed["backbone"], bound, target, unit="")
 
 
-def tower(segmenter: Segmenter, seen: np.ndarray) -> Callable[[], ClipFeatures]:
-    """The tower's pass over a picture of its size."""
-    backbone = segmenter.backbone
-    pixels = normalise(seen[None], backbone.loaded.mean, backbone.loaded.std)
+def tower(segmenter: Segmenter, image: np.ndarray) -> Callable[[], ClipFeatures]:
+    """The tower's pass over a picture that has been resized for it."""
+    clip = segmenter.clip
+    pixels = to_pixels(image, segmenter.view(image).size, clip.mean, clip.std)
 
     def call() -> ClipFeatures:
-        features = backbone.features(pixels)
+        features = clip.features(pixels)
         as_numpy(features.hidden[-1][:, 0])  # a GPU is done when this is here
         return features
 
     return call
 
 
-def after_backbone(segmenter: Segmenter, image: np.ndarray, seen: np.ndarray, words: list[str]) -> Callable[[], Any]:
+def after_backbone(segmenter: Segmenter, image: np.ndarray, words: list[str]) -> Callable[[], Any]:
     """A whole call, of a segmenter that has resized the picture and has been through the tower."""
-    features = segmenter.features(seen[None])
+    passes = list(segmenter.passes(image, segmenter.view(image)))
     rested = copy(segmenter)
-    rested.resized = lambda image: seen
-    rested.features = lambda images, attention=None: features
+    rested.passes = lambda *_: iter(passes)
     return lambda: rested(image, words)
 
 
@@ -72,7 +72,6 @@ def windows(settings: Settings) -> Iterator[Line]:
     """A whole call with sliding windows over what its batches take by themselves; one by one gives the same."""
     backbone = random_backbone(settings.model, settings.device)
     trained = backbone.image_size
-    image = picture(model_size(*settings.picture, trained * 3 // 2, backbone.patch_size))
     words = class_names(settings.classes)
     for ops in settings.ops(FAST):
         one, many = (
@@ -80,24 +79,34 @@ def windows(settings: Settings) -> Iterator[Line]:
                       batch_size=size, device=settings.device)
             for size in (1, BATCH_SIZE)
         )  # fmt: skip
+        image = picture(model_size(*settings.picture, many.settings.short_side, backbone.patch_size))
         check_same(ops, one, many, image, words)
-        seen = many.resized(image)
-        boxes = window_boxes(*seen.shape[:2], many.window, many.stride)
-        batch = cut_windows(seen, boxes[:BATCH_SIZE])
-        text = backbone.text_embeddings(words)
+        n = len(many.view(image).boxes)
         calls = {
-            "batch": cases.settled(ops, lambda s=many, x=batch, t=text: s.whole_logits(x, t)),
-            "batched": lambda s=many: s(image, words),
-            "one by one": lambda s=one: s(image, words),
+            "batch": cases.settled(ops, first_batch(many, image, many.query(words))),
+            "batched": partial(many, image, words),
+            "one by one": partial(one, image, words),
         }
         timed = in_turns(calls, settings.repeat)
-        own = len(boxes) / len(batch) * timed["batch"].median
-        what = f"{len(boxes)} windows of {by(seen.shape[:2])} on {ops.name}: the call over its batches"
-        detail = f"{describe(timed['batched'])} / {len(boxes)}/{len(batch)} of {describe(timed['batch'])}"
+        at_once = min(n, BATCH_SIZE)
+        own = n / at_once * timed["batch"].median
+        what = f"{n} windows of {by(image.shape[:2])} on {ops.name}: the call over its batches"
+        detail = f"{describe(timed['batched'])} / {n}/{at_once} of {describe(timed['batch'])}"
         seconds = {"over": timed["batched"].seconds, "under": timed["batch"].seconds}
         yield Line("windows", what, timed["batched"].median / own, "", "at most", WINDOWS_TARGET, detail, seconds)
-        what = f"{len(boxes)} windows on {ops.name}: one by one over batched"
+        what = f"{n} windows on {ops.name}: one by one over batched"
         yield ratio("windows", what, timed["one by one"], timed["batched"])
+
+
+def first_batch(segmenter: Segmenter, image: np.ndarray, query: Query) -> Callable[[], Array]:
+    """The first batch of a picture's windows alone, from the tower to its logits in the size of the windows."""
+    ops, view = segmenter.ops, segmenter.view(image)
+
+    def call() -> Array:
+        embeddings, _ = segmenter.embeddings(*next(segmenter.passes(image, view)), query)
+        return ops.resize_bilinear(patch_logits(ops, embeddings, query.text), view.window)
+
+    return call
 
 
 def check_same(ops: Any, one: Segmenter, many: Segmenter, image: np.ndarray, words: list[str]) -> None:
@@ -105,13 +114,13 @@ def check_same(ops: Any, one: Segmenter, many: Segmenter, image: np.ndarray, wor
 
     Labels may differ where two classes are closer than the logits' tolerance.
     """
-    text = one.backbone.text_embeddings(words)
+    query = one.query(words)
     with ops.no_grad():
-        alone, batched = (as_numpy(segmenter.logits(image, text)) for segmenter in (one, many))
+        alone, batched = (as_numpy(segmenter.logits(image, query)) for segmenter in (one, many))
     check_agreement(f"windows one by one and in batches on {ops.name}", alone, batched)
     best = np.sort(batched, axis=0)
     clear = best[-1] - best[-2] > 2 * TOLERANCE * np.abs(batched).max() if len(words) > 1 else True
-    labels = (segmenter(image, words).labels for segmenter in (one, many))
+    labels = (segmenter(image, query).labels for segmenter in (one, many))
     if np.any(np.not_equal(*labels) & clear):
         raise Disagreement(f"windows one by one and in batches on {ops.name}: labels differ")
 
@@ -124,17 +133,12 @@ def second_call(settings: Settings) -> Iterator[Line]:
     for ops in settings.ops(FAST):
         segmenter = Segmenter("naclip", ops.name, model=backbone, device=settings.device)
         segmenter(picture((height, width)), words)
-        encoded, compiled = n_encoded(backbone), compiled_files(ops)
+        encoded, compiled = backbone.n_encoded, compiled_files(ops)
         segmenter(picture((height * 4 // 5, width * 9 // 10)), words)
         what = f"second call on {ops.name}, another size, the same words:"
-        yield Line("second-call", f"{what} phrases encoded", n_encoded(backbone) - encoded, "", "at most", 0)
+        yield Line("second-call", f"{what} phrases encoded", backbone.n_encoded - encoded, "", "at most", 0)
         if ops.name == "jittor":
             yield Line("second-call", f"{what} kernels compiled", compiled_files(ops) - compiled, "", "at most", 0)
-
-
-def n_encoded(backbone: Any) -> int:
-    """How many phrases the text tower has encoded so far, those found in the cache not counted."""
-    return backbone._text.n_encoded
 
 
 def compiled_files(ops: Any) -> int:
@@ -173,16 +177,16 @@ def over_backbone(ops: Any, settings: Settings, device: str, precision: str) -> 
     ops.select_device(device)
     image, words = picture(settings.picture), class_names(settings.classes)
     segmenter = Segmenter("naclip", ops.name, model=backbone, pamr=False, window=0, device=device)
-    seen = segmenter.resized(image)
-    calls: dict[str, Callable[[], Any]] = {"backbone": tower(segmenter, seen)}
-    features = segmenter.features(seen[None], attention=True).to(ops)
+    calls: dict[str, Callable[[], Any]] = {"backbone": tower(segmenter, image)}
+    ((features, _),) = segmenter.passes(image, segmenter.view(image), attention=True)
+    features = features.to(ops)
     text = cases.native(ops, backbone.text_embeddings(words), device)
     rng, (rows, columns) = np.random.default_rng(cases.SEED), features.grid
     external = cases.native(ops, rng.standard_normal((1, settings.width, 2 * rows, 2 * columns), dtype=np.float32), device)
     for method in METHODS:
-        read = external if "external" in method_needs(method, {}) else None
-        calls[method] = cases.settled(ops, lambda m=method, x=read: patch_tokens(ops, features, m, text, x))
-    calls["naclip to labels"] = after_backbone(segmenter, image, seen, words)
+        read = external if "external" in method_needs(method) else None
+        calls[method] = cases.settled(ops, lambda m=method, x=read: apply_method(ops, features, m, text, x)[0])
+    calls["naclip to labels"] = after_backbone(segmenter, image, words)
     timed = in_turns(calls, settings.repeat)
     for name in [*METHODS, "naclip to labels"]:
         what = f"{name} on {ops.name} and {device}, over the backbone in {precision}"

@@ -57,8 +57,7 @@ def random_backbone(model: str, device: str, precision: str = "fp32") -> "ClipBa
     from torch_backend.clip.loading import build_model
 
     torch.manual_seed(0)
-    built = model if model == "embedded" else build_model(model, quick_gelu="quickgelu" in model)
-    backbone = ClipBackbone(built, device=device, precision=precision)
-    if model != "embedded":
-        backbone.loaded.templates = ("a photo of a {}.",)
-    return backbone
+    if model == "embedded":
+        return ClipBackbone(device=device, precision=precision)
+    built = build_model(model, quick_gelu="quickgelu" in model)
+    return ClipBackbone(built, device=device, precision=precision, templates=("a photo of a {}.",))

@@ -1,20 +1,21 @@
 """Draw the bundled pictures: six procedural scenes with their truth.
 
-python scripts/make_pictures.py [--out scripts/pictures] writes NAME.png, NAME_truth.png (palette index = class) and
+python scripts/embedded_model/pictures.py [--out scripts/pictures] writes NAME.png, NAME_truth.png (palette index = class) and
 scenes.json (for each: its classes in label order, which are objects, which of these training never showed).
 """
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from core.files.writing import atomic_path, make_folder
+from core.commands.options import OneLineParser, exit_code
+from core.files.writing import atomic_path, make_folder, write_json
 from core.results.colours import class_colours
 from core.scenes import DISPLAY, HELD_OUT, Scene, benchmark_scenes
 
+PICTURES = Path(__file__).resolve().parents[1] / "pictures"
+SEED = 22
 SIZES = ((256, 256), (240, 320), (256, 192))
 """Heights and widths in pixels."""
 
@@ -44,15 +45,17 @@ def save_scene(folder: Path, name: str, scene: Scene) -> dict[str, list[str]]:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Draw the bundled pictures and their truth.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("pictures"), help="folder to write to")
-    parser.add_argument("--seed", type=int, default=22)
+    parser = OneLineParser(description="Draw the bundled pictures and their truth.")
+    parser.add_argument("--out", type=Path, default=PICTURES, help="folder to write to")
+    parser.add_argument("--seed", type=int, default=SEED)
     args = parser.parse_args()
-    folder = make_folder(args.out)
-    entries = {name: save_scene(folder, name, scene) for name, scene in display_scenes(args.seed).items()}
-    with atomic_path(folder / "scenes.json") as temporary:
-        temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return exit_code(lambda: draw_all(args.out, args.seed) or 0)
+
+
+def draw_all(folder: Path, seed: int) -> None:
+    """Write all pictures, their truth and scenes.json. Raises InputError for a folder that cannot be."""
+    make_folder(folder)
+    write_json(folder / "scenes.json", {name: save_scene(folder, name, scene) for name, scene in display_scenes(seed).items()})
 
 
 if __name__ == "__main__":

@@ -175,10 +175,10 @@ def patch_paths(visual: torch.nn.Module, x: Tensor, keys: bool) -> list[Tensor]:
     return [visual.ln_post(F.linear(o, layer.out_proj.weight, layer.out_proj.bias)) @ visual.proj for o in flat]
 
 
-def encode_text(model: torch.nn.Module, tokens: Tensor) -> Tensor:
-    """Text embeddings (n, E), run only as far as the longest of the texts (the mask is causal)."""
+def encode_text(model: torch.nn.Module, tokens: np.ndarray) -> Tensor:
+    """Text embeddings (n, E) of a tokenizer's (n, L), run only as far as the longest text (the mask is causal)."""
     length = int((tokens != 0).sum(1).max())
-    tokens = tokens[:, :length]
+    tokens = torch.from_numpy(tokens[:, :length])
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     mask = model.attn_mask[:length, :length].to(x.dtype)
     for block in model.transformer.resblocks:

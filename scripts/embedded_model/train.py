@@ -1,12 +1,11 @@
 """Train the embedded model: a small CLIP on procedural scenes, from captions alone.
 
-python scripts/train_scenes.py --out FOLDER [--seed 0] [--quick] writes weights.safetensors and config.json.
+python scripts/embedded_model/train.py --out FOLDER [--seed 0] [--quick] writes weights.safetensors and config.json.
 Stages are counted in steps and every random stream comes from the seed, so a seed gives the same weights up to
 the order of floating-point sums. Interrupted, it goes on from FOLDER/checkpoint.pt, for which the seed and the
 stages must be the same.
 """
 
-import argparse
 import json
 import math
 import os
@@ -25,14 +24,13 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import scene_training as parts
-
-from core.errors import InputError
+from core.commands.options import OneLineParser, exit_code
 from core.files.writing import atomic_path, make_folder
 from core.scenes import BACKGROUNDS, COLOURS, SHAPES, TRAINING, scene_rng
+from embedded_model import step as parts
 from torch_backend.clip.embedded import WordTokenizer, build
 
 MAX_LOGIT_SCALE = 60.0
@@ -242,17 +240,13 @@ def train(folder: Path, seed: int = 0, stages: Sequence[parts.Stage] = STAGES) -
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the embedded model on procedural scenes.")
+    parser = OneLineParser(description="Train the embedded model on procedural scenes.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and the checkpoint")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds")
     args = parser.parse_args()
-    try:
-        train(args.out, args.seed, QUICK if args.quick else STAGES)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    stages = QUICK if args.quick else STAGES
+    return exit_code(lambda: train(args.out, args.seed, stages) or 0, "interrupted; the same call goes on from the checkpoint")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""open_clip's CLIP as the backbone: `tower` is what the heads see of it, `loading` gets it with its weights, `embedded` is our own."""
+"""open_clip's CLIP as the backbone: `tower` is what heads see of it, `loading` its model and weights, `embedded` our own."""

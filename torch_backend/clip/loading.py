@@ -15,6 +15,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 from torch import nn
 
 from core.errors import InputError
+from core.primitives.arrays import Array
 from torch_backend.clip.architecture import check_architecture
 from torch_backend.weights.download import fetch_weights
 from torch_backend.weights.read import OPENAI_KEYS, find_activation, read_state
@@ -28,14 +29,14 @@ class LoadedClip:
     """A CLIP model with all that comes with its weights.
 
     preset: settings that suit this model (short_side, gaussian_std, logit_scale, ...), empty for most. mean, std: of the
-    pixels in 0..1, RGB. weights_sha256: of the weights' file, None where there was none.
+    pixels in 0..1, RGB. weights_sha256: of the weights' file, None where there was none. tokenizer: texts to token ids (n, L).
     """
 
     model: nn.Module
     name: str
     pretrained: str | None = None
     weights_sha256: str | None = None
-    tokenizer: Callable[[Sequence[str]], torch.Tensor] | None = None
+    tokenizer: Callable[[Sequence[str]], Array] | None = None
     templates: Sequence[str] = TEMPLATES
     preset: Mapping[str, Any] = field(default_factory=dict)
     mean: Sequence[float] = open_clip.OPENAI_DATASET_MEAN
@@ -205,4 +206,3 @@ def _quiet():  # noqa: ANN202
         yield
     finally:
         logging.disable(before)
-

@@ -31,9 +31,10 @@ class ClipBackbone:
     "openai", or a local file (safetensors, or .pt read with weights_only). quick_gelu: overrides what the weights are
     found to need; it and pretrained go with a name, not with a model in hand. device: "cpu", "cuda", or None for a GPU where
     one can be used. precision: "fp32", or "fp16" or "bf16" for the image tower's products alone; hidden states, heads and
-    text stay in float32.
+    text stay in float32. templates: of the text in place of the model's own, each with one "{}" for the phrase.
 
-    Raises InputError when the architecture cannot serve the heads, the weights cannot be had, or the device is not there.
+    Raises InputError when the architecture cannot serve the heads, the weights cannot be had, the device is not there, or a
+    template has no place for the phrase.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ClipBackbone:
         device: str | None = None,
         quick_gelu: bool | None = None,
         precision: str = "fp32",
+        templates: Sequence[str] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -66,7 +68,7 @@ class ClipBackbone:
         self.mean: Sequence[float] = loaded.mean
         self.std: Sequence[float] = loaded.std
         self.preset: Mapping[str, Any] = loaded.preset
-        self.templates: Sequence[str] = loaded.templates
+        self.templates: Sequence[str] = _checked(loaded.templates if templates is None else templates)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -136,6 +138,13 @@ class ClipBackbone:
     def image_embeddings(self, pixels: Array) -> np.ndarray:
         """(B, E) float32 of pixels (B, 3, H, W), through the whole tower, at the class token; not normalised."""
         return self.model.encode_image(asarray(pixels).to(self.device)).float().cpu().numpy()
+
+
+def _checked(templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates, each of which must have one place for the phrase, and there must be one at least."""
+    if isinstance(templates, str) or not templates or any(template.count("{}") != 1 for template in templates):
+        raise InputError(f'templates must be a list of texts with one "{{}}" each, not {templates!r}'[:200])
+    return tuple(templates)
 
 
 def head_weights(visual: VisionTransformer) -> HeadWeights:

@@ -11,9 +11,9 @@ from core.primitives.ops import EPS
 from torch_backend.device import choose_device
 
 __all__ = [
-    "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log", "matmul", "max",
-    "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax", "softmax_at_least",
-    "sqrt", "stack", "sum", "swap_last", "transpose", "where",
+    "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log",
+    "matmul", "max", "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax",
+    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "where",
 ]  # fmt: skip
 
 
@@ -22,7 +22,10 @@ def asarray(x: Array, like: Array | None = None) -> torch.Tensor:
     if not isinstance(x, torch.Tensor):
         x = as_numpy(x)
         x = torch.from_numpy(x if x.flags.writeable and _positive_strides(x) else x.copy())
-    return x if like is None else x.to(device=like.device, dtype=like.dtype)
+    if like is None:
+        return x
+    like = asarray(like)
+    return x.to(device=like.device, dtype=like.dtype)
 
 
 def _positive_strides(x: np.ndarray) -> bool:

@@ -12,18 +12,12 @@ from core.segment.query import parse_classes, read_classes_file
 FOLDER = Path(__file__).with_name("class_names")
 STAND_INS = "stand-in class names: these figures say that the pipeline runs, nothing else"
 FILE_NAMES = {"cityscapes": "city_scapes", "coco_stuff164k": "coco_stuff"}
-OWN_FILES = {
-    "proxyclip": ("voc20", "voc21", "coco_object"),
-    "sfp": ("voc20", "voc21", "city_scapes"),
-}
-"""Authors whose files differ from NACLIP's, and where; the others', SCLIP's and SC-CLIP's, equal NACLIP's."""
+"""What a data set is called in the authors' own file names, where that is something else."""
 
 
 def class_file(authors: str, dataset: str) -> Path:
-    """The class names of a data set as a method's authors have them; FSA's are ProxyCLIP's."""
-    authors = "proxyclip" if authors == "fsa" else authors
-    name = FILE_NAMES.get(dataset, dataset)
-    return FOLDER / f"{authors if name in OWN_FILES.get(authors, ()) else 'naclip'}_{name}.txt"
+    """The file of a data set's class names that is these authors'; whose a method takes, `presets` says."""
+    return FOLDER / f"{authors}_{FILE_NAMES.get(dataset, dataset)}.txt"
 
 
 def read_names(path: str | os.PathLike, dataset: DataSet) -> list[str]:

@@ -1,50 +1,49 @@
-"""The settings with which each method's authors evaluate each data set, frozen and named, and their published figures.
+"""The settings with which each method's authors evaluate each data set, frozen and named.
 
-From the authors' code for ViT-B/16. A preset is called AUTHORS/DATASET, such as "naclip/voc21". `naclip-no-pamr` is NACLIP's
-without PAMR; it serves vanilla, maskclip and clearclip, whose papers share no settings. A composition takes its base's.
+From the authors' code for ViT-B/16. A preset is called AUTHORS/DATASET, such as "naclip/voc21". Whose a method takes stands in
+its record (`core.methods.registry`), and a composition takes its base's. `naclip-no-pamr` is NACLIP's for methods that were
+published without PAMR: it serves those whose papers share no settings, and those that nobody's fit. Whether PAMR is on is the
+record's to say, here as in the Segmenter.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InputError
 from core.evaluation.data.datasets import DATASETS, DataSet
 from core.evaluation.published.names import class_file
-from core.methods import method_options
-from core.methods.compose import split_name
+from core.methods.registry import find_method, method_needs, resolve_options
+from core.segment.settings import check_given
+
+FALLBACK = "naclip-no-pamr"
+THRESHOLDS = ("prob_thd", "area_thd")
+"""The settings that make sense only where class 0 is the background."""
+
+
+@dataclass(frozen=True)
+class Authors:
+    """What a method's authors set, by the names of `core.segment.settings`: everywhere, and besides on single data sets.
+
+    names: the data sets whose class names are not NACLIP's, and whose they are.
+    """
+
+    everywhere: Mapping[str, Any]
+    single: Mapping[str, Mapping[str, Any]]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of the Segmenter for one data set, and the file of class names they were chosen with.
-
-    short_side, window, stride in pixels; window 0 sees the picture whole. Thresholds: see `core.segment.prediction.label_pixels`.
-    external: the vision model that proxyclip and fsa read. Sizes are rounded as mmsegmentation does (whole_patches False).
-    """
+    """Settings for one data set, by the names of `core.segment.settings`, and the file of class names they were chosen with."""
 
     name: str
     class_file: str
-    short_side: int
-    window: int
-    stride: int
-    logit_scale: float = 40.0
-    prob_thd: float = 0.0
-    area_thd: float = 0.0
-    pamr: bool = False
-    external: str | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """The Segmenter's keywords; a stride only with a window."""
-        own = {k: v for k, v in asdict(self).items() if k not in ("name", "class_file")}
-        return own | {"stride": self.stride or None, "whole_patches": False}
+    settings: Mapping[str, Any]
 
 
-_SCCLIP = {
-    "voc21": {"logit_scale": 50.0, "prob_thd": 0.15, "area_thd": 0.1},
-    "context60": {"prob_thd": 0.15},
-    "coco_object": {"logit_scale": 55.0, "prob_thd": 0.35},
-    "cityscapes": {"short_side": 560},
-}
+_SMALL = {"short_side": 336, "window": 224, "stride": 112}
+_PROXY = {"short_side": 336, "window": 336, "stride": 112, "external": "dino"}
 _NACLIP = {
     "voc21": {"window": 0, "stride": 0, "prob_thd": 0.1},
     "voc20": {"window": 0, "stride": 0},
@@ -52,76 +51,90 @@ _NACLIP = {
     "coco_object": {"prob_thd": 0.1},
     "cityscapes": {"short_side": 560},
 }
-_SMALL = {"short_side": 336, "window": 224, "stride": 112}
-_PROXY = {"short_side": 336, "window": 336, "stride": 112, "external": "dino"}
-_ROWS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
-    "naclip": (_SMALL | {"pamr": True}, _NACLIP),
-    "naclip-no-pamr": (_SMALL, _NACLIP),
-    "sclip": (_SMALL, {
+_SCCLIP = {
+    "voc21": {"logit_scale": 50.0, "prob_thd": 0.15, "area_thd": 0.1},
+    "context60": {"prob_thd": 0.15},
+    "coco_object": {"logit_scale": 55.0, "prob_thd": 0.35},
+    "cityscapes": {"short_side": 560},
+}
+_PROXYCLIP_NAMES = dict.fromkeys(("voc20", "voc21", "coco_object"), "proxyclip")
+AUTHORS: dict[str, Authors] = {
+    "naclip": Authors(_SMALL, _NACLIP),
+    FALLBACK: Authors(_SMALL, _NACLIP),
+    "sclip": Authors(_SMALL, {
         "voc21": {"logit_scale": 65.0, "prob_thd": 0.1, "area_thd": 0.1},
         "context60": {"logit_scale": 50.0, "prob_thd": 0.1},
         "coco_object": {"logit_scale": 50.0, "prob_thd": 0.1},
         "coco_stuff164k": {"short_side": 448},
         "cityscapes": {"short_side": 560},
     }),
-    "scclip": (_SMALL, _SCCLIP),
-    "sfp": (_SMALL, _SCCLIP | {"ade20k": {"short_side": 384}}),
-    "proxyclip": (_PROXY, {
+    "scclip": Authors(_SMALL, _SCCLIP),
+    "sfp": Authors(_SMALL, _SCCLIP | {"ade20k": {"short_side": 384}},
+                   dict.fromkeys(("voc20", "voc21", "cityscapes"), "sfp")),
+    "proxyclip": Authors(_PROXY, {
         "voc21": {"prob_thd": 0.2},
         "context60": {"prob_thd": 0.15},
         "coco_object": {"prob_thd": 0.25},
         "cityscapes": {"short_side": 448, "window": 224},
         "ade20k": {"short_side": 448},
-    }),
-    "fsa": (_PROXY, {
+    }, _PROXYCLIP_NAMES),
+    "fsa": Authors(_PROXY, {
         "voc21": {"prob_thd": 0.2},
         "context60": {"prob_thd": 0.14},
         "coco_object": {"prob_thd": 0.3},
         "cityscapes": {"short_side": 448, "window": 224, "stride": 80},
         "ade20k": {"short_side": 448},
-    }),
+    }, _PROXYCLIP_NAMES),
 }  # fmt: skip
-"""For each authors what they set everywhere, and what besides on single data sets."""
 
-_BORROWED = dict.fromkeys(("vanilla", "maskclip", "clearclip"), "naclip-no-pamr")
+_COMMON = {"whole_patches": False, "logit_scale": 40.0, "prob_thd": 0.0, "area_thd": 0.0}
+"""What all authors share unless they say otherwise; sizes are rounded as mmsegmentation does."""
 
 PRESETS: dict[tuple[str, str], Preset] = {
-    (authors, dataset): Preset(
-        f"{authors}/{dataset}", class_file(authors, dataset).name, **(everywhere | own.get(dataset, {}))
+    (name, dataset): Preset(
+        f"{name}/{dataset}",
+        class_file(authors.names.get(dataset, "naclip"), dataset).name,
+        _COMMON | authors.everywhere | authors.single.get(dataset, {}),
     )
-    for authors, (everywhere, own) in _ROWS.items()
+    for name, authors in AUTHORS.items()
     for dataset in DATASETS
 }
 
-_ORDER = ("voc21", "context60", "coco_object", "voc20", "context59", "coco_stuff164k", "cityscapes", "ade20k")
-PUBLISHED: dict[str, dict[str, float]] = {
-    "naclip": dict(zip(_ORDER, (64.07, 34.99, 36.19, 83.03, 38.35, 25.69, 38.27, 19.05), strict=True)),
-    "sclip": dict(zip(_ORDER, (59.63, 31.74, 33.52, 81.54, 34.46, 22.77, 32.34, 16.45), strict=True)),
-}
-"""mIoU in % as each project's own README has it, of OpenAI's ViT-B/16, naclip's with PAMR; of others none is kept here."""
-
 
 def preset_for(method: str, dataset: str) -> Preset:
-    """The preset under which a method or composition is evaluated; its authors', its base's, or `naclip-no-pamr`.
+    """The preset under which a method or composition is evaluated, with PAMR as the record of its base has it.
 
-    Raises InputError when there is no such method.
+    The external model that a preset names is left out where the method reads none. Raises InputError when there is no such
+    method.
     """
-    method_options(method)
-    base, _ = split_name(method)
-    return PRESETS[_BORROWED.get(base, base), dataset]
+    record, _ = find_method(method)
+    preset = PRESETS[_authors_of(method), dataset]
+    settings = {**preset.settings, "pamr": record.pamr}
+    if "external" not in method_needs(method):
+        settings.pop("external", None)
+    return Preset(preset.name, preset.class_file, settings)
 
 
-def resolve(method: str, dataset: DataSet, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The Segmenter's settings: the preset's, over them the overrides (those that are not None).
+def preset_note(method: str) -> str | None:
+    """What is to be said of a method without a preset, one line; None where its record names one."""
+    record, parts = find_method(method)
+    if not parts and record.preset in AUTHORS:
+        return None
+    return f"{method} has no preset of its own: it is measured with {_authors_of(method)}'s"
 
-    A window without a stride gets the stride that the Segmenter gives it. Raises InputError for an unknown method and for a
-    threshold where no class is the background.
+
+def check_overrides(method: str, dataset: DataSet, overrides: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Judges settings that go before the preset's, and the method's options, before anything is loaded.
+
+    Raises InputError for a threshold where no class is the background, and where `core.segment.settings.check_given` does.
     """
-    chosen = {name: value for name, value in overrides.items() if value is not None}
-    for name in ("prob_thd", "area_thd"):
-        if chosen.get(name) and not dataset.has_background:
+    for name in THRESHOLDS:
+        if overrides.get(name) and not dataset.has_background:
             raise InputError(f"{name} is a threshold against the background, and {dataset.name} has none: leave it out")
-    settings = preset_for(method, dataset.name).settings()
-    if "window" in chosen and "stride" not in chosen:
-        settings["stride"] = None
-    return settings | chosen
+    resolve_options(method, options)  # of which none may be a setting's name
+    check_given(method, {**overrides, **options}, preset_for(method, dataset.name).settings)
+
+
+def _authors_of(method: str) -> str:
+    record, _ = find_method(method)
+    return record.preset if record.preset in AUTHORS else FALLBACK

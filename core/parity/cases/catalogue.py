@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.backends import load_backend
-from core.clip.features import ClipFeatures
+from core.clip.features import ClipFeatures, self_features
 from core.errors import InputError
-from core.external import self_features
-from core.methods import method_needs
-from core.parity.cases.decisions import PARTS, part_trials
-from core.parity.cases.inputs import generator, in_dtype, normal
+from core.methods.registry import method_needs
+from core.parity.cases.decisions import DECISIONS, decision_trials
+from core.parity.cases.inputs import N_PHRASES, generator, in_dtype, normal
 from core.parity.cases.methods import (
-    N_QUERIES,
     UNPRUNED,
     VARIANTS,
     accuracy_on_pictures,
@@ -26,9 +24,9 @@ from core.parity.cases.methods import (
     run_method,
     variant_name,
 )
-from core.parity.cases.primitives import COMPUTE_NOTHING, KERNELS, VERBS, primitive_trials, run_primitive
+from core.parity.cases.primitives import COMPUTE_NOTHING, PRIMITIVES, primitive_trials, run_primitive
 
-GROUPS = ("primitive", "part", "method", "picture")
+GROUPS = ("primitive", "decision", "method", "picture")
 DTYPES = ("float32", "float64")
 
 
@@ -54,12 +52,12 @@ class Case:
 
 
 def seeded_cases() -> list[Case]:
-    """All that is compared without a picture: every primitive, the parts that decide, every method."""
+    """All that is compared without a picture: every primitive, the decisions on the way, every method."""
     cases = [
         Case(name, About("primitive", "kernel"), partial(primitive_trials, name), _primitive(name))
-        for name in [*VERBS, *KERNELS]
+        for name in PRIMITIVES
     ]
-    cases += [Case(name, About("part", "kernel"), partial(part_trials, name), run) for name, run in PARTS.items()]
+    cases += [Case(name, About("decision", "kernel"), partial(decision_trials, name), run) for name, run in DECISIONS.items()]
     for method, options in VARIANTS:
         about = About("method", "head", UNPRUNED if prunes(method, options) else "")
         cases.append(Case(variant_name(method, options), about, partial(method_trials, method, options), run_method))
@@ -93,20 +91,20 @@ def primitives_of(ops: Any) -> set[str]:
 def feature_cases(features: ClipFeatures) -> list[Case]:
     """Every method as published, and the compositions, on a user's own features.
 
-    The phrases are seeded, and the external features are the tower's own (`core.external.self_features`).
+    The phrases are seeded, and the external features are the tower's own (`core.clip.features.self_features`).
     """
-    return [
-        Case(method, About("method", *accuracy_on_pictures(method)), partial(_feature_trials, features, method), run_method)
-        for method, options in VARIANTS
-        if not options
-    ]
+    cases = []
+    for method in (method for method, options in VARIANTS if not options):
+        about = About("method", *accuracy_on_pictures(method, {}))
+        cases.append(Case(method, about, partial(_feature_trials, features, method), run_method))
+    return cases
 
 
 def _feature_trials(features: ClipFeatures, method: str, dtype: str) -> dict[str, tuple]:
     ops = load_backend("numpy")
     features = in_dtype(features, dtype)
     embed = features.weights["proj"].shape[-1]
-    text = normal(generator("phrases"), (N_QUERIES, embed), dtype)
-    external = self_features(ops, features) if "external" in method_needs(method, {}) else None
+    text = normal(generator("phrases"), (N_PHRASES, embed), dtype)
+    external = self_features(ops, features) if "external" in method_needs(method) else None
     label = " x ".join(map(str, (features.hidden[-1].shape[0], *features.grid)))
     return {label: (features, method, text, external, {})}

@@ -1,6 +1,7 @@
-"""The parts of methods that decide: outliers, similar patches, links. What they decide on is compared, and what they decided.
+"""The decisions that methods make on their way: outliers, similar patches, links.
 
-A decision whose margin is within the tolerance may fall either way: rounding alone can turn it.
+What they decide on is compared, and what they decided. A decision whose margin is within the tolerance may fall either way:
+rounding alone can turn it.
 """
 
 from collections.abc import Callable
@@ -9,18 +10,21 @@ from typing import Any
 import numpy as np
 
 from core.methods.affinity import cosine_similarity, keep_similar
-from core.methods.feedback import Feedback
+from core.methods.compose import PARTS
 from core.methods.outliers import attention_sinks, long_tokens, outlier_mask
+from core.methods.registry import method_options
 from core.parity.cases.inputs import generator, normal, uniform
 
 SHAPES = ((2, 15), (1, 28), (3, 77))  # pictures, patches
-CONTAMINATION, BETA, MASS = 0.1, 0.4, Feedback().mass
+CONTAMINATION, BETA = 0.1, method_options("scclip")["beta"]
+SHARPNESS, MASS = (PARTS["fsa"].options[name] for name in ("sharpness", "mass"))
+SINKS = {name: method_options("sfp")[name] for name in ("res_cls", "res_scale")}
 
 Outcome = dict[str, np.ndarray]
 
 
-def part_trials(name: str, dtype: str) -> dict[str, tuple]:
-    """The arguments of a part in a dtype: patches (B, N, 16), or block L-2's attention, or a similarity."""
+def decision_trials(name: str, dtype: str) -> dict[str, tuple]:
+    """The arguments of a decision in a dtype: patches (B, N, 16), or block L-2's attention, or a similarity."""
     rng = generator(name)
     draw = DRAWS.get(name, _patches)
     return {f"{b}x{n}": draw(rng, b, n, dtype) for b, n in SHAPES}
@@ -52,7 +56,7 @@ def _by_factor(variant: str) -> Callable[..., Outcome]:
 
 def by_sinks(ops: Any, attention: np.ndarray) -> Outcome:
     """SFP's SOM; its seeded margins are far above rounding, so all patches must agree."""
-    return {"outliers": ops.to_numpy(attention_sinks(ops, ops.asarray(attention), 5)).astype(bool)}
+    return {"outliers": ops.to_numpy(attention_sinks(ops, ops.asarray(attention), 5, **SINKS)).astype(bool)}
 
 
 def by_length(ops: Any, patches: np.ndarray) -> Outcome:
@@ -69,14 +73,14 @@ def similar_patches(ops: Any, patches: np.ndarray) -> Outcome:
 
 def strong_links(ops: Any, divergence: np.ndarray) -> Outcome:
     """FSA's pruning: a link may flip where the mass held by some number of links of its row is `MASS` itself."""
-    kept = ops.to_numpy(ops.link_weights(divergence, Feedback().sharpness, MASS)) > 0
+    kept = ops.to_numpy(ops.link_weights(divergence, SHARPNESS, MASS)) > 0
     e = np.exp(1 / (1 + np.sort(divergence.astype(np.float64), axis=-1)))
     held = np.cumsum(e / e.sum(axis=-1, keepdims=True), axis=-1)
     margin = np.abs(held - MASS).min(axis=-1, keepdims=True)
     return {"links": kept, "links margin": np.broadcast_to(margin, kept.shape).copy()}
 
 
-PARTS: dict[str, Callable[..., Outcome]] = {
+DECISIONS: dict[str, Callable[..., Outcome]] = {
     "outliers:LOF": _by_factor("scclip"),
     "outliers:LOF,breunig": _by_factor("breunig"),
     "outliers:SOM": by_sinks,

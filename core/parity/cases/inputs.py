@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ from core.clip.features import ClipFeatures, HeadWeights, weight_shapes
 from core.primitives.arrays import as_numpy
 
 SEED = 20261121
+N_PHRASES, N_CHANNELS = 5, 6  # of the seeded text, and of the seeded external features
+
+Draw = Callable[[np.random.Generator, Sequence[int], str], np.ndarray]  # shape and dtype -> array
 
 
 def generator(name: str) -> np.random.Generator:
@@ -31,22 +34,38 @@ def uniform(rng: np.random.Generator, shape: Sequence[int], dtype: str) -> np.nd
 
 def seeded_features(
     rng: np.random.Generator,
-    dtype: str,
-    batch: int,
-    grid: tuple[int, int],
-    activation: str = "quick_gelu",
+    batch: int = 2,
+    grid: tuple[int, int] = (3, 5),
     width: int = 16,
     n_heads: int = 2,
     embed: int = 8,
     layers: int = 12,
+    dtype: str = "float32",
+    activation: str = "quick_gelu",
+    attention: bool = True,
+    states: Draw = normal,
 ) -> ClipFeatures:
-    """`ClipFeatures` of random numbers from a tower of `layers` blocks, in NumPy, with block L-2's attention."""
+    """`ClipFeatures` of random numbers from a tower of `layers` blocks, in NumPy.
+
+    attention: with block L-2's, whose rows sum to about 1. states: draws each hidden state (B, 1 + N, D).
+    """
     shapes = weight_shapes(width, embed)
     weights = {name: normal(rng, shape, dtype) / np.sqrt(np.array(shape[-1], dtype)) for name, shape in shapes.items()}
     n = 1 + grid[0] * grid[1]
-    hidden = [normal(rng, (batch, n, width), dtype) for _ in range(layers - 1)]
-    attention = uniform(rng, (batch, n_heads, n, n), dtype) * np.array(2 / n, dtype)  # rows sum to about 1
-    return ClipFeatures(hidden, HeadWeights(weights, n_heads, activation), grid, attention)
+    hidden = [states(rng, (batch, n, width), dtype) for _ in range(layers - 1)]
+    weighed = uniform(rng, (batch, n_heads, n, n), dtype) * np.array(2 / n, dtype) if attention else None
+    return ClipFeatures(hidden, HeadWeights(weights, n_heads, activation), grid, weighed)
+
+
+def seeded_inputs(
+    rng: np.random.Generator,
+    batch: int = 2,
+    embed: int = 8,
+    dtype: str = "float32",
+    places: tuple[int, int] = (4, 3),
+) -> dict[str, np.ndarray]:
+    """What methods read beside the features: `text` (5, E), `external` (B, 6, h', w') on a grid of `places`."""
+    return {"text": normal(rng, (N_PHRASES, embed), dtype), "external": normal(rng, (batch, N_CHANNELS, *places), dtype)}
 
 
 def in_dtype(features: ClipFeatures, dtype: str) -> ClipFeatures:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from core.clip.features import ClipFeatures
-from core.methods import METHODS, method_options, output_grid, patch_tokens
-from core.parity.cases.inputs import generator, normal, seeded_features
+from core.methods.registry import METHODS, apply_method, resolve_options
+from core.parity.cases.inputs import generator, seeded_features, seeded_inputs
 
-N_QUERIES, EMBED = 5, 8
+EMBED = 8
 SHAPES = ((2, (3, 5), (4, 3)), (1, (7, 4), (5, 6)), (2, (9, 13), (11, 8)), (1, (17, 20), (18, 19)))
 """Pictures, CLIP's grid, the external grid; the last is beyond what the kernels treat at once."""
 
@@ -30,15 +30,16 @@ COMPOSITIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 VARIANTS = tuple((name, {}) for name in METHODS) + SWITCHES + COMPOSITIONS
 """Every method as published, the main switches, and compositions."""
 
+ACTIVATIONS = {"sclip": "gelu"}
+"""Of the seeded features, so that both are run; "quick_gelu" where it is not said."""
+
 UNPRUNED = "float32 without pruning: rounding may turn a link at its edge, on a small grid that is much; see links"
-
-
 AT_LINKS = "float32: of many links some lie where rounding decides whether they are pruned, so 2e-3; float64 keeps 1e-10"
 
 
-def accuracy_on_pictures(method: str) -> tuple[str, str]:
+def accuracy_on_pictures(method: str, options: dict[str, Any]) -> tuple[str, str]:
     """The kind of tolerance of a method on a real picture's many patches, and the remark that goes with it."""
-    return ("feedback", AT_LINKS) if "fsa" in method.split("+") else ("head", "")
+    return ("feedback", AT_LINKS) if prunes(method, options) else ("head", "")
 
 
 def variant_name(method: str, options: dict[str, Any]) -> str:
@@ -48,7 +49,7 @@ def variant_name(method: str, options: dict[str, Any]) -> str:
 
 def prunes(method: str, options: dict[str, Any]) -> bool:
     """Whether FSA's pruning is on."""
-    return (method_options(method) | options).get("prune", False)
+    return resolve_options(method, options).get("prune", False)
 
 
 def method_trials(method: str, options: dict[str, Any], dtype: str) -> dict[str, tuple]:
@@ -61,13 +62,14 @@ def method_trials(method: str, options: dict[str, Any], dtype: str) -> dict[str,
     trials = {}
     for b, grid, places in SHAPES:
         own = dict(options)
-        if "n_neighbors" in method_options(method) and grid[0] * grid[1] < FEW:
+        if "n_neighbors" in resolve_options(method, options) and grid[0] * grid[1] < FEW:
             own["n_neighbors"] = 4
         if dtype == "float32" and prunes(method, options):
             own["prune"] = False
-        features = seeded_features(rng, dtype, b, grid, "gelu" if method == "sclip" else "quick_gelu", embed=EMBED)
-        text, external = normal(rng, (N_QUERIES, EMBED), dtype), normal(rng, (b, 6, *places), dtype)
-        trials[f"{b} x {grid[0]} x {grid[1]}"] = (features, method, text, external, own)
+        activation = ACTIVATIONS.get(method, "quick_gelu")
+        features = seeded_features(rng, b, grid, embed=EMBED, dtype=dtype, activation=activation)
+        given = seeded_inputs(rng, b, EMBED, dtype, places)
+        trials[f"{b} x {grid[0]} x {grid[1]}"] = (features, method, given["text"], given["external"], own)
     return trials
 
 
@@ -75,9 +77,7 @@ def run_method(
     ops: Any, features: ClipFeatures, method: str, text: np.ndarray, external: Any, options: dict[str, Any]
 ) -> dict[str, np.ndarray]:
     """The patch embeddings (B, h, w, E) of a method, and the phrase nearest to each."""
-    tokens = ops.to_numpy(patch_tokens(ops, features, method, text, external, **options))
-    grid = output_grid(features, method, external)
-    embeddings = tokens.reshape(tokens.shape[0], *grid, tokens.shape[-1])
+    embeddings = ops.to_numpy(apply_method(ops, features, method, text, external, **options)[0])
     return {"embeddings": embeddings} | nearest_phrases(embeddings, text)
 
 

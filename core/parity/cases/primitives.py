@@ -1,6 +1,8 @@
-"""What every primitive is run on: `ARGUMENTS` by name, in two or more shapes."""
+"""What every primitive is run on, by parity, its tests and whoever wants arguments of it: `PRIMITIVES`, an entry each."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from core.parity.cases.inputs import generator, normal, uniform
 
 Draw = Callable[..., np.ndarray]  # sides -> array
-Trials = dict[str, tuple]  # "2x3x5, axis 1" -> arguments
+Shapes = tuple[tuple[int, int, int], ...]
 
 COMPUTE_NOTHING = ("select_device", "no_grad")
 """Functions of a backend's namespace that no array comes out of."""
@@ -17,21 +19,34 @@ VERB_SHAPES = ((2, 3, 5), (1, 7, 4))
 FIELD_SHAPES = ((2, 5, 7), (1, 9, 4))  # batch, rows, columns
 
 
-def primitive_trials(name: str, dtype: str) -> Trials:
-    """The arguments of a primitive in a dtype, by what they look like."""
-    rng = generator(name)
-    table, shapes = (VERBS, VERB_SHAPES) if name in VERBS else (KERNELS, FIELD_SHAPES)
+@dataclass(frozen=True)
+class Arguments:
+    """What a primitive is run on, made by a draw of numbers: `make(draw, *shape)` for each of the shapes, and `more(draw)`.
+
+    more: beyond what a kernel or a chunk treats at once (more rows, classes, places than a block), and what is special to
+    the primitive. in_unit: the numbers lie in 0..1, as a picture's values do, and not around 0.
+    """
+
+    shapes: Shapes
+    make: Callable[[Draw, int, int, int], list[tuple]]
+    more: Callable[[Draw], list[tuple]] = lambda draw: []
+    in_unit: bool = False
+
+
+on_arrays = partial(Arguments, VERB_SHAPES)
+on_fields = partial(Arguments, FIELD_SHAPES)
+
+
+def primitive_trials(name: str, dtype: str) -> dict[str, tuple]:
+    """The arguments of a primitive in a dtype, by what they look like: "2: 2x3x5, -1, True"."""
+    rng, arguments = generator(name), PRIMITIVES[name]
+    numbers = uniform if arguments.in_unit else normal
 
     def draw(*sides: int) -> np.ndarray:
-        return normal(rng, sides, dtype)
+        return numbers(rng, sides, dtype)
 
-    def draw_unit(*sides: int) -> np.ndarray:
-        return uniform(rng, sides, dtype)
-
-    source = draw_unit if name in UNIT else draw
-    trials = [arguments for shape in shapes for arguments in table[name](source, *shape)]
-    trials += LARGE[name](source) if name in LARGE else []
-    return {f"{i}: {describe(arguments)}": arguments for i, arguments in enumerate(trials, 1)}
+    trials = [trial for shape in arguments.shapes for trial in arguments.make(draw, *shape)] + arguments.more(draw)
+    return {f"{i}: {describe(trial)}": trial for i, trial in enumerate(trials, 1)}
 
 
 def describe(arguments: Any) -> str:
@@ -107,41 +122,6 @@ def _where(draw: Draw, b: int, m: int, n: int) -> list[tuple]:
     return [(x > 0, x, y), (x > 0, x, -np.inf), (x > 0, x, 0.0)]
 
 
-VERBS: dict[str, Callable[[Draw, int, int, int], list[tuple]]] = {
-    "asarray": lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n)[:, ::-1],)],
-    "to_numpy": _one,
-    "concatenate": _joined,
-    "stack": _joined,
-    "reshape": lambda draw, b, m, n: [(draw(b, m, n), (b * m, n)), (draw(b, m, n), (b, -1))],
-    "transpose": lambda draw, b, m, n: [(draw(b, m, n), (2, 0, 1)), (draw(b, m, n), (0, 2, 1))],
-    "swap_last": _one,
-    "matmul": _matmul,
-    "inner_products": _inner_products,
-    "exp": _one,
-    "log": _positive,
-    "sqrt": _positive,
-    "absolute": _one,
-    "maximum": _two_or_number,
-    "minimum": _two_or_number,
-    "where": _where,
-    "sum": _reduced,
-    "mean": _reduced,
-    "max": lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), -1, True)],
-    "argmax": lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), -1)],
-    "softmax": lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1), (1000 * draw(b, m, n), 1)],
-    "norm": lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1, True)],
-    "l2_normalise": lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1), (0 * draw(b, m, n),)],
-    "quantile": lambda draw, b, m, n: [(draw(b, m, n), q) for q in (0.95, 0.0, 1.0)] + [(draw(b, m, 1), 0.5)],
-    "softmax_at_least": _softmax_at_least,
-    "k_smallest": lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), n - 1), (draw(m, n), n)],
-    "linear": lambda draw, b, m, n: [(draw(b, m, n), draw(6, n), draw(6)), (draw(b, m, n), draw(6, n))],
-    "layer_norm": lambda draw, b, m, n: [(draw(b, m, n), draw(n), draw(n)), (3 + draw(b, m, n), draw(n), draw(n), 1e-3)],
-    "gelu": lambda draw, b, m, n: [(3 * draw(b, m, n),)],
-    "quick_gelu": lambda draw, b, m, n: [(3 * draw(b, m, n),), (100 * np.abs(draw(b, m, n)),)],
-}
-"""Array verbs and layers, on arrays (b, m, n)."""
-
-
 def _gaussian(draw: Draw, b: int, h: int, w: int) -> list[tuple]:
     dtype = str(draw(1).dtype)
     return [(h, w, 2.0, dtype), (1, w, 0.5, dtype)]
@@ -191,42 +171,83 @@ def _interpolation(draw: Draw, b: int, h: int, w: int) -> list[tuple]:
     return [(fmap, scores > 1), (fmap, scores > -1), (fmap, scores > 3)]
 
 
-KERNELS: dict[str, Callable[[Draw, int, int, int], list[tuple]]] = {
-    "gaussian_window": _gaussian,
-    "neighbourhood_addition": _addition,
-    "split_heads": lambda draw, b, h, w: [(draw(b, h * w, 8), 2)],
-    "merge_heads": lambda draw, b, h, w: [(draw(b, 2, h * w, 4),)],
-    "attention": _attention,
-    "attention_weights": _attention_weights,
-    "link_weights": lambda draw, b, h, w: [(abs(draw(b, h * w, h * w)), 3.0, mass) for mass in (None, 0.45, 0.0)],
-    "resize_bilinear": _bilinear,
-    "resize_bicubic": _bicubic,
-    "pamr": _pamr,
-    "pamr_affinity": _affinity,
-    "nearest_neighbours": lambda draw, b, h, w: [(draw(h * w, 6), 4), (draw(h * w, 6), h * w - 1)],
-    "local_outlier_factor": _outlier_factor,
-    "mean_interpolation": _interpolation,
-}
-"""Kernels, on b pictures of h x w places."""
+def _more_links(draw: Draw) -> list[tuple]:
+    """Many; equal ones; one only; all equal; and such that a few hold all of the mass."""
+    wide, equal = abs(draw(30, 700)), np.rint(abs(draw(30, 700)))
+    return [(wide, 3.0, 0.45), (equal, 3.0, 0.45), (abs(draw(5, 1)), 2.3, 0.5), (0 * draw(2, 5, 7), 3.0, 0.3),
+            (abs(draw(9, 300)) ** 20, 3.0, 0.9)]  # fmt: skip
 
-LARGE: dict[str, Callable[[Draw], list[tuple]]] = {
-    "matmul": lambda draw: [(draw(3, 300, 70), draw(3, 70, 260))],
-    "inner_products": lambda draw: [(draw(300, 70), draw(260, 70)), (draw(3, 300, 70), draw(3, 260, 70))],
-    "linear": lambda draw: [(draw(300, 70), draw(260, 70), draw(260))],
-    "layer_norm": lambda draw: [(draw(300, 260), draw(260), draw(260))],
-    "sum": lambda draw: [(draw(3, 700), -1), (draw(3, 700), 0)],
-    "argmax": lambda draw: [(np.rint(draw(21, 700)), 0), (np.rint(draw(30, 700)), -1)],  # among equals the first
-    "softmax": lambda draw: [(draw(30, 700),), (draw(4, 700), 0)],
-    "softmax_at_least": lambda draw: [(x := draw(30, 700), np.median(x, -1, keepdims=True))],
-    "link_weights": lambda draw: [(abs(draw(30, 700)), 3.0, 0.45), (np.rint(abs(draw(30, 700))), 3.0, 0.45)],  # equal links
-    "k_smallest": lambda draw: [(draw(30, 700), 40)],
-    "resize_bilinear": lambda draw: [(draw(3, 20, 30), (300, 77))],
-    "attention": lambda draw: [(draw(1, 300, 8), draw(1, 260, 8), draw(1, 260, 8), 2, 0.5, draw(300, 260))],
-    "attention_weights": lambda draw: [(draw(1, 2, 300, 4), draw(1, 2, 260, 4), 0.5, draw(300, 260))],
-    "pamr": lambda draw: [(draw(1, 3, 40, 60), draw(1, 11, 20, 30), 3)],
-    "nearest_neighbours": lambda draw: [(draw(1600, 5), 30)],
-    "local_outlier_factor": lambda draw: [(draw(1600, 5), 30)],
-}
-"""Beyond what a kernel or a chunk treats at once: more rows, classes, places than a block."""
 
-UNIT = ("pamr", "pamr_affinity")  # a picture's values lie in 0..1
+PRIMITIVES: dict[str, Arguments] = {
+    "asarray": on_arrays(lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n)[:, ::-1],)]),
+    "to_numpy": on_arrays(_one),
+    "concatenate": on_arrays(_joined),
+    "stack": on_arrays(_joined),
+    "reshape": on_arrays(lambda draw, b, m, n: [(draw(b, m, n), (b * m, n)), (draw(b, m, n), (b, -1))]),
+    "transpose": on_arrays(lambda draw, b, m, n: [(draw(b, m, n), (2, 0, 1)), (draw(b, m, n), (0, 2, 1))]),
+    "swap_last": on_arrays(_one),
+    "matmul": on_arrays(_matmul, lambda draw: [(draw(3, 300, 70), draw(3, 70, 260))]),
+    "inner_products": on_arrays(
+        _inner_products, lambda draw: [(draw(300, 70), draw(260, 70)), (draw(3, 300, 70), draw(3, 260, 70))]
+    ),
+    "exp": on_arrays(_one),
+    "log": on_arrays(_positive),
+    "sqrt": on_arrays(_positive),
+    "absolute": on_arrays(_one),
+    "maximum": on_arrays(_two_or_number),
+    "minimum": on_arrays(_two_or_number),
+    "where": on_arrays(_where),
+    "sum": on_arrays(_reduced, lambda draw: [(draw(3, 700), -1), (draw(3, 700), 0)]),
+    "mean": on_arrays(_reduced),
+    "max": on_arrays(lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), -1, True)]),
+    "argmax": on_arrays(
+        lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), -1)],
+        lambda draw: [(np.rint(draw(21, 700)), 0), (np.rint(draw(30, 700)), -1)],  # among equals the first
+    ),
+    "softmax": on_arrays(
+        lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1), (1000 * draw(b, m, n), 1)],
+        lambda draw: [(draw(30, 700),), (draw(4, 700), 0)],
+    ),
+    "norm": on_arrays(lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1, True)]),
+    "l2_normalise": on_arrays(lambda draw, b, m, n: [(draw(b, m, n),), (draw(b, m, n), 1), (0 * draw(b, m, n),)]),
+    "quantile": on_arrays(lambda draw, b, m, n: [(draw(b, m, n), q) for q in (0.95, 0.0, 1.0)] + [(draw(b, m, 1), 0.5)]),
+    "softmax_at_least": on_arrays(_softmax_at_least, lambda draw: [(x := draw(30, 700), np.median(x, -1, keepdims=True))]),
+    "k_smallest": on_arrays(
+        lambda draw, b, m, n: [(draw(b, m, n), 1), (draw(b, m, n), n - 1), (draw(m, n), n)],
+        lambda draw: [(draw(30, 700), 40)],
+    ),
+    "linear": on_arrays(
+        lambda draw, b, m, n: [(draw(b, m, n), draw(6, n), draw(6)), (draw(b, m, n), draw(6, n))],
+        lambda draw: [(draw(300, 70), draw(260, 70), draw(260))],
+    ),
+    "layer_norm": on_arrays(
+        lambda draw, b, m, n: [(draw(b, m, n), draw(n), draw(n)), (3 + draw(b, m, n), draw(n), draw(n), 1e-3)],
+        lambda draw: [(draw(300, 260), draw(260), draw(260))],
+    ),
+    "gelu": on_arrays(lambda draw, b, m, n: [(3 * draw(b, m, n),)]),
+    "quick_gelu": on_arrays(lambda draw, b, m, n: [(3 * draw(b, m, n),), (100 * np.abs(draw(b, m, n)),)]),
+    "gaussian_window": on_fields(_gaussian),
+    "neighbourhood_addition": on_fields(_addition),
+    "split_heads": on_fields(lambda draw, b, h, w: [(draw(b, h * w, 8), 2)]),
+    "merge_heads": on_fields(lambda draw, b, h, w: [(draw(b, 2, h * w, 4),)]),
+    "attention": on_fields(
+        _attention, lambda draw: [(draw(1, 300, 8), draw(1, 260, 8), draw(1, 260, 8), 2, 0.5, draw(300, 260))]
+    ),
+    "attention_weights": on_fields(
+        _attention_weights, lambda draw: [(draw(1, 2, 300, 4), draw(1, 2, 260, 4), 0.5, draw(300, 260))]
+    ),
+    "link_weights": on_fields(
+        lambda draw, b, h, w: [(abs(draw(b, h * w, h * w)), 3.0, mass) for mass in (None, 0.45, 0.0)], _more_links
+    ),
+    "resize_bilinear": on_fields(_bilinear, lambda draw: [(draw(3, 20, 30), (300, 77))]),
+    "resize_bicubic": on_fields(_bicubic),
+    "pamr": on_fields(_pamr, lambda draw: [(draw(1, 3, 40, 60), draw(1, 11, 20, 30), 3)], in_unit=True),
+    "pamr_affinity": on_fields(_affinity, in_unit=True),
+    "nearest_neighbours": on_fields(
+        lambda draw, b, h, w: [(draw(h * w, 6), 4), (draw(h * w, 6), h * w - 1)],
+        lambda draw: [(draw(1600, 5), 30), (draw(12, 6), 1)],
+    ),
+    "local_outlier_factor": on_fields(_outlier_factor, lambda draw: [(draw(1600, 5), 30)]),
+    "mean_interpolation": on_fields(_interpolation),
+}
+"""By the primitive's name: array verbs and layers on arrays (b, m, n), kernels on b pictures of h x w places."""

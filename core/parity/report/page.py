@@ -12,6 +12,7 @@ from core.parity.comparison import Row
 from core.parity.report.chart import difference_chart, legend
 from core.parity.report.table import HEADINGS, by_case, failure, number, pair_name, passed, share, summary_lines
 from core.parity.runs import Run
+from core.results.colours import heat_colours
 from core.results.segmentation import Segmentation
 
 MAP_DECADES = 4  # a map's colours: from this many powers of ten below the tolerance up to it
@@ -135,8 +136,6 @@ def shrunk(where: np.ndarray, longest: int) -> np.ndarray:
 
 def heat(levels: np.ndarray) -> np.ndarray:
     """Powers of ten beside the tolerance (h, w) as colours, dark at `MAP_DECADES` below it and bright at it."""
-    from core.explain.sheets import heat_colours
-
     return heat_colours(np.clip(1 + levels / MAP_DECADES, 0, 1))
 
 

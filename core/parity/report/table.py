@@ -8,7 +8,7 @@ import numpy as np
 from core.parity.comparison import TOLERANCES, Row
 from core.parity.runs import Run
 
-HEADINGS = {"primitive": "primitives", "part": "parts that decide", "method": "methods", "picture": "picture"}
+HEADINGS = {"primitive": "primitives", "decision": "decisions", "method": "methods", "picture": "picture"}
 
 
 def pair_name(pair: tuple[str, str]) -> str:
@@ -112,8 +112,8 @@ def summary_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def tolerance_text(rows: Sequence[Row]) -> str:
-    """`float32 primitives and parts 1e-05, methods 1e-04; float64 1e-10`, as far as it concerns the rows."""
-    names = {"kernel": "primitives and parts", "head": "methods", "feedback": "methods marked *"}
+    """`float32 primitives and decisions 1e-05, methods 1e-04; float64 1e-10`, as far as it concerns the rows."""
+    names = {"kernel": "primitives and decisions", "head": "methods", "feedback": "methods marked *"}
     texts = []
     for dtype, table in TOLERANCES.items():
         kinds = [kind for kind in table if any(row.dtype == dtype and row.about.accuracy == kind for row in rows)]

@@ -1,0 +1,209 @@
+"""A method is one record and one recipe: what that gives, on every backend, and what records and compositions refuse."""
+
+import json
+
+import numpy as np
+import pytest
+from compare import assert_close
+from towers import random_features, random_inputs
+
+from core import InputError, Segmenter, method_options, patch_embeddings
+from core.clip.block import embed_on_grid
+from core.methods import registry
+from core.methods.compose import PARTS, Part
+from core.methods.outliers import last_input
+from core.methods.registry import METHODS, Method, apply_method, find_method, method_needs, resolve_options
+
+
+def meanclip(ops, features, given, *, weight: float = 0.5):
+    """Each patch halfway to the picture's mean patch: what a new method's file holds."""
+    patches = features.hidden[-1][:, 1:]
+    mean = ops.mean(patches, axis=1, keepdims=True)
+    tokens = (1 - weight) * patches + weight * mean
+    return embed_on_grid(ops, features.weights, tokens, features.grid), {"mean": lambda: mean}
+
+
+@pytest.fixture
+def added(monkeypatch):
+    """A method added by one record."""
+    monkeypatch.setitem(METHODS, "meanclip", Method("meanclip", meanclip))
+
+
+def test_a_new_method_runs_everywhere(ops, added, rng):
+    features = random_features(rng)
+    assert method_options("meanclip") == {"weight": 0.5}
+    x = features.hidden[-1][:, 1:].astype("float64")
+    tokens = 0.25 * x.mean(1, keepdims=True) + 0.75 * x
+    w = features.weights
+    centred = tokens - tokens.mean(-1, keepdims=True)
+    normal = centred / np.sqrt(centred.var(-1, keepdims=True) + w.eps) * w["ln_post.weight"] + w["ln_post.bias"]
+    expected = (normal @ w["proj"]).reshape(2, 3, 5, 8)
+    assert_close(patch_embeddings(features, "meanclip", ops.name, weight=0.25), expected, "float32")
+    _, seen = apply_method(ops, features, "meanclip")
+    assert_close(seen["mean"], features.hidden[-1][:, 1:].mean(1, keepdims=True))
+
+
+def test_a_new_method_segments_and_explains(added, ops, rng):
+    from core.explain.sheets import explain
+
+    segmenter = Segmenter("meanclip", ops.name)
+    image = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    assert segmenter(image, ["red circle", "grass"]).labels.shape == (64, 64)
+    assert segmenter.configuration()["options"] == {"weight": 0.5}
+    assert set(explain(segmenter, image, ["red circle", "grass"])) == {"attention"}
+
+
+def test_a_part_that_a_record_does_not_take_is_refused(added, rng):
+    with pytest.raises(InputError, match="meanclip does not take the part neighbourhood"):
+        patch_embeddings(random_features(rng), "meanclip+neighbourhood", gaussian_std=2.0)
+
+
+def test_a_shared_option_is_refused_for_any_composition(monkeypatch):
+    def recipe(ops, features, given, *, n_neighbors: int = 3):
+        """Never called."""
+
+    monkeypatch.setitem(METHODS, "clash", Method("clash", recipe, takes=("repair",)))
+    with pytest.raises(InputError, match=r"'clash\+repair' is not possible: clash and repair both have the option n_neighbors"):
+        find_method("clash+repair")
+
+
+def test_no_two_parts_share_an_option():
+    names = [option for part in PARTS.values() for option in part.options]
+    assert len(names) == len(set(names))
+
+
+def test_records_are_whole():
+    """What a record names is there: parts taken or refused for a reason, choices that are options with such a default."""
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert method.recipe.__doc__, name
+        assert set(method.takes) | set(method.refuses) == set(PARTS), name
+        assert not set(method.takes) & set(method.refuses), name
+        assert set(method.needs) | set(method.needs_with) <= {"text", "external", "attention"}, name
+        for option, offered in method.choices.items():
+            assert method.options[option] in offered, (name, option)
+        words = {option for option, value in method.options.items() if isinstance(value, str)}
+        assert words == set(method.choices), name
+        for part in method.takes:
+            assert set(find_method(f"{name}+{part}")[1]) == {part}
+
+
+def test_what_methods_need():
+    assert method_needs("naclip") == frozenset()
+    assert method_needs("naclip+fsa") == {"text"}
+    assert method_needs("fsa") == {"text", "external"}
+    assert method_needs("proxyclip+repair") == {"external"}
+    assert method_needs("sfp") == {"attention"}
+    assert method_needs("sfp", {"detector": "LOF"}) == frozenset()
+
+
+@pytest.mark.parametrize(("method", "options", "says"), [
+    ("naclip", {"attn_strategy": "kk", "gaussian_std": 2.0}, "gaussian_std of naclip has no effect: attn_strategy kk"),
+    ("naclip+fsa", {"arch": "vanilla"}, r"arch of naclip\+fsa has no effect: fsa works on the reduced block"),
+    ("sfp", {"n_neighbors": 5}, "n_neighbors of sfp has no effect: detector SOM does not read it, LOF does"),
+    ("sfp", {"detector": "LOF", "n_outliers": 3}, "n_outliers of sfp has no effect: .*, SOM and L2 do"),
+    ("sfp", {"detector": "L2", "res_scale": 3.0}, "res_scale of sfp has no effect"),
+    ("fsa", {"prune": False, "mass": 0.3}, "mass of fsa has no effect: it is what pruning keeps, and prune is off"),
+    ("fsa", {"prune": False, "isolate": False, "ensemble": False, "sharpness": 2.0}, "sharpness of fsa has no effect: .* off"),
+    ("maskclip+fsa", {"prune": False, "mass": 0.3}, "has no effect"),
+    ("maskclip+fsa", {"ensemble": False}, "the attention is the identity"),
+    ("naclip+fsa", {"attn_strategy": "identity", "ensemble": False}, "the attention is the identity"),
+])  # fmt: skip
+def test_what_has_no_effect_is_refused_and_left_out(rng, method, options, says):
+    chosen = list(options)[-1]
+    with pytest.raises(InputError, match=says):
+        patch_embeddings(random_features(rng), method, **random_inputs(rng), **options)
+    others = {name: value for name, value in options.items() if name != chosen}
+    assert chosen not in resolve_options(method, others)
+
+
+def test_what_is_said_to_have_no_effect_has_none(monkeypatch, rng):
+    """Every idle option of every method, changed past the refusal: the embeddings stay as they are."""
+    features, inputs = random_features(rng), random_inputs(rng)
+    cases = [
+        ("naclip", {"attn_strategy": "csa"}), ("maskclip+fsa", {}), ("naclip+fsa", {}), ("fsa", {"prune": False}),
+        ("fsa", {"isolate": False, "prune": False, "ensemble": False}), ("sfp", {}), ("sfp", {"detector": "L2"}),
+        ("sfp", {"detector": "LOF"}),
+    ]  # fmt: skip
+    for method, options in cases:
+        expected = patch_embeddings(features, method, **inputs, **options)
+        idle = set(method_options(method)) - set(resolve_options(method, options))
+        assert idle
+        other = {"arch": "vanilla", "gaussian_std": 1.0, "mass": 0.1, "sharpness": 9.0, "n_outliers": 2, "res_scale": 0.1,
+                 "n_neighbors": 3, "contamination": 0.5, "ensemble": False}  # fmt: skip
+        own = options | {name: other[name] for name in idle}
+        monkeypatch.setattr(registry, "resolve_options", lambda name, chosen, own=own: method_options(name) | own)
+        np.testing.assert_allclose(patch_embeddings(features, method, **inputs), expected, atol=1e-6)
+        monkeypatch.undo()
+
+
+def test_every_option_that_counts_counts(rng):
+    """The other way round: an option of a method, changed, changes its embeddings."""
+    features, inputs = random_features(rng), random_inputs(rng)
+    other = {"arch": "vanilla", "attn_strategy": "qq", "gaussian_std": 1.0, "beta": 0.1, "pre_layer": 5, "post_layer": 6,
+             "multi_layers": (2, 4), "res_cls": 0.1, "n_neighbors": 3, "contamination": 0.4, "lof_variant": "breunig",
+             "self_attention": "qk", "detector": "L2", "attention": "notes", "res_scale": 0.5, "n_outliers": 1, "gamma": 1.0,
+             "isolate": False, "prune": False, "ensemble": False, "sharpness": 1.0, "mass": 0.1}  # fmt: skip
+    base = {"n_neighbors": 5, "contamination": 0.2}
+    for method in [*METHODS, "sclip+neighbourhood", "maskclip+fsa", "naclip+repair"]:
+        for detector in ("SOM", "L2", "LOF") if method == "sfp" else (None,):
+            own = {} if detector is None else {"detector": detector}
+            options = resolve_options(method, own)
+            own |= {name: value for name, value in base.items() if name in options}
+            expected = patch_embeddings(features, method, **inputs, **own)
+            for name in set(options) - {"detector"}:
+                changed = patch_embeddings(features, method, **inputs, **(own | {name: other[name]}))
+                assert np.abs(changed - expected).max() > 1e-6, (method, detector, name)
+
+
+def test_pamr_of_a_composition_is_its_base_s():
+    pamr = {"naclip": True, "naclip+fsa": True, "naclip+repair": True, "sclip+fsa": False, "vanilla": False}
+    for method, on in pamr.items():
+        assert Segmenter(method, "numpy").settings.pamr is on, method
+    assert Segmenter("naclip+fsa", "numpy", pamr=False).settings.pamr is False
+
+
+def test_a_repair_leaves_the_class_token_and_sound_patches_alone(ops, rng, dtype):
+    from core.methods.compose import Given
+
+    features = random_features(rng, dtype=dtype).to(ops)
+    x, steps = last_input(ops, features, Given(repair=(4, 0.2)))
+    before, after = ops.to_numpy(features.hidden[-1]), ops.to_numpy(x)
+    outliers = ops.to_numpy(steps["outliers"]()).reshape(2, 15).astype(bool)
+    assert outliers.any(axis=1).all()
+    np.testing.assert_array_equal(after[:, 0], before[:, 0])
+    np.testing.assert_array_equal(after[:, 1:][~outliers], before[:, 1:][~outliers])
+    assert (after[:, 1:][outliers] != before[:, 1:][outliers]).any(axis=-1).all()
+
+
+def test_the_attention_between_patches_sums_to_one_again(ops, rng):
+    from core.methods.last_block import attention_and_values, between_patches
+
+    features = random_features(rng, dtype="float64").to(ops)
+    attention, _ = attention_and_values(ops, features, features.hidden[-1], "kk", None)
+    ((share, weights),) = between_patches(ops, attention, 2)
+    keys, scale = ops.split_heads(attention[0][1].a, 2), attention[0][1].scale
+    whole = ops.to_numpy(ops.attention_weights(keys, keys, scale))
+    expected = whole[:, :, 1:, 1:] / whole[:, :, 1:, 1:].sum(-1, keepdims=True)
+    assert share == 1
+    assert_close(weights, expected)
+    assert between_patches(ops, None, 2) is None
+
+
+def test_what_a_method_saw_is_computed_when_it_is_asked_for(rng):
+    features = random_features(rng)
+    ops = registry.load_backend("numpy")
+    _, seen = apply_method(ops, features, "naclip+repair+fsa", **random_inputs(rng), n_neighbors=4)
+    assert set(seen) == {"attention", "corrected_attention", "before_feedback", "outliers", "before_repair", "after_repair"}
+    assert seen._computed == {}
+    assert seen["attention"].shape == (2, 2, 15, 15) and seen["corrected_attention"].shape == (2, 1, 15, 15)
+    assert seen["before_feedback"].shape == (2, 3, 5, 8) and seen["outliers"].shape == (2, 3, 5)
+    assert seen["before_repair"].shape == seen["after_repair"].shape == (2, 3, 5, 16)
+    assert seen["attention"] is seen["attention"]
+
+
+def test_a_setting_says_what_it_may_be(tmp_path):
+    json.dumps(Segmenter("sclip", "numpy").settings.record())
+    with pytest.raises(AttributeError):
+        Segmenter("sclip", "numpy").settings.pamr = True
+    assert Part({"x": 1}).idle({}, ()) == {}
