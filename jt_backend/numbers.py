@@ -1,7 +1,8 @@
-"""Arithmetic between a float64 Var and a number, made exact.
+"""Arithmetic and comparison between a float64 Var and a number, made exact.
 
-Jittor rounds a Python float to float32 even beside a float64 Var: `x * 0.3` is off by 1e-8. Beside float64 the operators here
-take the number as a Var of one entry, which is a scalar to Jittor's choice of dtypes. All else is as Jittor does it.
+Jittor rounds a Python float to float32 even beside a float64 Var, so that `x * 0.3` is off by 1e-8, and a whole number beyond
+32 bits wraps around. Beside float64 the operators here take such a number as a Var of one entry, which is a scalar to Jittor's
+choice of dtypes. All else is as Jittor does it, `//` and `%` too.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-FLOATS = (float, np.floating)
+FLOATS, WHOLE = (float, np.floating), (int, np.integer)
+INT32 = range(-(2**31), 2**31)
 OPERATORS = (
     "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "__mul__", "__rmul__", "__imul__",
     "__truediv__", "__rtruediv__", "__itruediv__", "__pow__", "__rpow__", "__ipow__",
@@ -30,9 +32,14 @@ def make_numbers_exact(jt: ModuleType) -> None:
 def _exact(operator: Callable, jt: ModuleType) -> Callable:
     @wraps(operator)
     def exact(x: Any, other: Any) -> Any:
-        if isinstance(other, FLOATS) and x.dtype == "float64":
+        if _is_rounded(other) and x.dtype == "float64":
             other = jt.array(np.asarray(other, dtype="float64"), dtype="float64")
         return operator(x, other)
 
     exact.of_jittor = operator
     return exact
+
+
+def _is_rounded(other: Any) -> bool:
+    """Whether it is a number that Jittor does not take in full."""
+    return isinstance(other, FLOATS) or (isinstance(other, WHOLE) and int(other) not in INT32)

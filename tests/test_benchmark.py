@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from compare import assert_close
 from conftest import backend_or_skip
+from fake_clip import FakeClip, stripes
 from PIL import Image
 from scripts_as_modules import SCRIPTS, load_script, run
 
+from core import Segmenter
 from core.methods.feedback import guarded_log, kl_divergence
 
 sys.path.insert(0, str(SCRIPTS))
 
-from benchmarking import growth, measure, pictures, plot, primitives, rows
+from benchmarking import cases, growth, measure, pictures, plot, primitives, rows
 from benchmarking.lines import Line, describe, figure, verdict, wanted
 from benchmarking.settings import Settings
 
@@ -209,6 +211,37 @@ def test_labels_that_differ_between_batch_sizes_are_seen():
         compare(Stub(0.2, 0), Stub(0.2, 1))
     with pytest.raises(measure.Disagreement, match="results differ"):
         compare(Stub(0.2, 0), Stub(0.21, 0))
+
+
+def test_after_the_backbone_the_tower_rests_and_the_result_is_the_same(monkeypatch):
+    (image, truth), words, clip = stripes(["red", "green", "blue"], 36, 18), ["red", "green", "blue"], FakeClip()
+    segmenter = Segmenter("maskclip", "numpy", model=clip, window=0, short_side=32)
+    calls = pictures.after_backbone(segmenter, image, words), pictures.tower(segmenter, image)
+    assert calls[1]().grid == (8, 12)
+    monkeypatch.setattr(clip, "features", lambda *_: pytest.fail("the tower was asked"))
+    for _ in range(2):
+        np.testing.assert_array_equal(calls[0]().labels, truth)
+    with pytest.raises(pytest.fail.Exception, match="the tower was asked"):
+        calls[1]()
+
+
+def test_a_batch_of_windows_is_the_first_of_the_call():
+    image, words, clip = stripes(["red", "green", "blue"], 32, 16)[0], ["red", "green", "blue"], FakeClip()
+    segmenter = Segmenter("maskclip", "numpy", model=clip, window=16, stride=8, short_side=32, batch_size=4)
+    assert len(segmenter.view(image).boxes) == 15
+    logits = pictures.first_batch(segmenter, image, segmenter.query(words))()
+    assert logits.shape == (4, 3, 16, 16)
+    assert [one.argmax(axis=0)[8, 8] for one in logits] == [0, 1, 1, 2]
+
+
+def test_tokens_lie_in_regions_as_a_middle_layer_s_do(rng):
+    x = cases.regions(rng, (1, 400, 768))[0]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = (x @ x.T)[~np.eye(400, dtype=bool)]
+    within = cosines > 0.5
+    assert within.mean() == pytest.approx(1 / cases.N_REGIONS, abs=0.03)
+    assert cosines[within].mean() == pytest.approx(2 / 3, abs=0.02)
+    assert cosines[~within].mean() == pytest.approx(1 / 3, abs=0.02)
 
 
 def test_growth_is_drawn(call, monkeypatch):

@@ -172,6 +172,26 @@ def test_255_where_the_data_set_has_none_is_a_note(name, doubt, tmp_path):
     assert (class_indices(values, DATASETS[name], label)[:9] == IGNORED).all()
 
 
+def test_ids_and_counts_as_published():
+    """Cityscapes' labels.py (Cordts et al., CVPR 2016), cocostuff's labels.txt, and the counts of each data set's own page."""
+    cityscapes = {
+        "road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13, "pole": 17, "traffic light": 19, "traffic sign": 20,
+        "vegetation": 21, "terrain": 22, "sky": 23, "person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31,
+        "motorcycle": 32, "bicycle": 33,
+    }  # fmt: skip
+    assert tuple(cityscapes.values()) == CITYSCAPES_IDS
+    in_no_picture = {
+        "street sign": 12, "hat": 26, "shoe": 29, "eye glasses": 30, "plate": 45, "mirror": 66, "window": 68, "desk": 69,
+        "door": 71, "blender": 83, "hair brush": 91,
+    }  # fmt: skip
+    assert tuple(in_no_picture.values()) == NO_COCO_CLASS
+    assert {name: (dataset.n_classes, dataset.n_pictures) for name, dataset in DATASETS.items()} == {
+        "voc21": (21, 1449), "voc20": (20, 1449), "context60": (60, 5104), "context59": (59, 5104),
+        "coco_object": (81, 5000), "coco_stuff164k": (171, 5000), "cityscapes": (19, 500), "ade20k": (150, 2000),
+    }  # fmt: skip
+    assert IGNORED == 255
+
+
 def test_derived_labels_of_coco_by_its_category_ids(tmp_path):
     tiny_data.make("coco_object", tmp_path, n=1)
     folder = tmp_path / "annotations/val2017"

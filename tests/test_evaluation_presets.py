@@ -185,22 +185,19 @@ def test_whose_names_a_method_takes():
     def line(method, dataset, index):
         return read_names(FOLDER / file(method, dataset), DATASETS[dataset])[index]
 
-    assert file("fsa", "voc21") == file("proxyclip", "voc21") == class_file("proxyclip", "voc21").name != file("naclip", "voc21")
+    assert file("fsa", "voc21") == file("proxyclip", "voc21") != file("naclip", "voc21")
+    assert class_file("proxyclip", "voc21") == FOLDER / file("proxyclip", "voc21")
     assert line("proxyclip", "voc21", 15) == "person"
     assert line("scclip", "voc21", 15) == line("naclip", "voc21", 15) == line("sclip", "voc21", 15)
     assert line("sfp", "voc20", 14).startswith("people, people in shirt")
     assert line("sfp", "cityscapes", 11) == "people" and line("fsa", "cityscapes", 11) == "person"
     assert "; tree; " in line("fsa", "coco_object", 0)
     assert file("fsa", "ade20k") == file("sfp", "ade20k") == file("naclip", "ade20k")
-    own = {(authors, dataset) for authors, dataset in PRESETS if not file_of(authors, dataset).startswith("naclip_")}
+    own = {key for key, preset in PRESETS.items() if not preset.class_file.startswith("naclip_")}
     assert own == {
         *((authors, dataset) for authors in ("proxyclip", "fsa") for dataset in ("voc20", "voc21", "coco_object")),
         *(("sfp", dataset) for dataset in ("voc20", "voc21", "cityscapes")),
     }
-
-
-def file_of(authors, dataset):
-    return PRESETS[authors, dataset].class_file
 
 
 def test_names_of_a_user_in_both_separators(tmp_path):

@@ -87,6 +87,7 @@ def test_the_figures_are_those_of_the_segmenter_and_scikit_learn(run, voc, tmp_p
     result = result_of(tmp_path / "out/evaluation/voc21_naclip_torch")
     c = result["configuration"]
     assert c["overrides"] == {"short_side": 64, "prob_thd": 0.03, "area_thd": 0.2, "pamr": False}
+    assert "\nlabels    logit scale 40, prob_thd 0.03, area_thd 0.2, no PAMR\n" in out
     segmenter = Segmenter(
         "naclip", "torch", pamr=False, short_side=64, window=0, whole_patches=False, prob_thd=0.03, area_thd=0.2
     )
@@ -114,6 +115,7 @@ def test_the_published_figure_stands_beside_with_what_is_unlike(run, voc):
     row = next(line for line in out.splitlines() if line.startswith("| voc21"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[8] == "64.07"
+    assert "\nlabels    logit scale 40, prob_thd 0.1, area_thd 0, PAMR 10 x [8, 16]\n" in out
     assert cells[9] == "model embedded; short_side 64; 1 of 1449 pictures; class names stand-in"
 
 
@@ -175,6 +177,27 @@ def test_bad_pictures_are_listed_and_the_rest_is_measured(run, voc, tmp_path):
     mended = result_of(tmp_path / "out/evaluation/voc21_naclip_torch")
     run("--dataset", "voc21", "--root", tmp_path / "whole", "--out", tmp_path / "fresh", *SMALL)
     assert mended == result_of(tmp_path / "fresh")
+
+
+def test_a_lack_of_memory_costs_its_picture_alone_and_a_bug_ends_the_run(run, voc, tmp_path, monkeypatch):
+    from core.segment.segmenter import Segmenter
+
+    errors, labels = [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")], Segmenter.labels
+
+    def failing(*arguments):
+        if errors:
+            raise errors.pop(0)
+        return labels(*arguments)
+
+    monkeypatch.setattr(Segmenter, "labels", failing)
+    options = ("--dataset", "voc21", "--root", voc, *SMALL)
+    code, out, err = run(*options)
+    stems = [tiny_data.stem("voc21", index) for index in range(2)]
+    assert (code, err) == (2, "".join(f"error: {stem}: not enough memory for it\n" for stem in stems))
+    assert "(1 picture, 2 of 3 could not be measured)" in out
+    errors.append(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        run(*options)
 
 
 def test_a_label_that_has_changed_ends_the_resumption(run, voc):
@@ -375,7 +398,7 @@ def test_the_jittor_backend_as_a_user_runs_it(tmp_path):
         (("--dataset", "voc20", "--root", ".", "--option", "beta=1"), "method naclip has no option beta"),
         (("--dataset", "voc20", "--root", ".", "--option", "window=0"), "method naclip has no option window"),
         (("--dataset", "voc20", "--root", ".", "--external", "self"), "naclip reads no external model"),
-        (("--dataset", "voc20", "--root", ".", "--window", "64", "--stride", "80"), "the stride must be at most the window (64)"),
+        (("--dataset", "voc20", "--root", ".", "--window", "64", "--stride", "80"), "stride must be at most the window (64)"),
         (("--method", "naclip", "--option", "window=0"), "method naclip has no option window"),
         (("--area-thd", "0.1"), "--area-thd makes no sense for the scenes"),
         (("--pamr",), "are one method's: name it with --method"),

@@ -14,6 +14,7 @@ import torch_backend.clip.loading as loading
 import torch_backend.weights.download as download
 from core import InputError, Segmenter
 from torch_backend import ClipBackbone
+from torch_backend.weights.digest import file_sha256
 from torch_backend.weights.read import find_activation, read_state
 from torch_backend.weights.torchscript import is_torchscript, read_torchscript
 
@@ -54,7 +55,7 @@ def test_safetensors_and_pt_give_the_same_model(tmp_path, state):
         backbone = ClipBackbone("tiny-16", str(tmp_path / name), device="cpu")
         for key, value in backbone.model.state_dict().items():
             assert torch.equal(value, state[key]), (name, key)
-        assert backbone.weights_sha256 == loading.file_sha256(tmp_path / name)
+        assert backbone.weights_sha256 == file_sha256(tmp_path / name)
 
 
 def test_plain_weights_keep_the_architecture_s_activation(tmp_path, state, capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import backend_or_skip
 
-from core import METHODS, load_backend
+from core import METHODS, ClipFeatures, load_backend
 from core.backends import PACKAGES
 from core.methods.compose import PARTS
 from core.parity.cases.catalogue import About, choose_cases, primitives_of, seeded_cases
@@ -103,6 +103,26 @@ def test_inputs_are_seeded_and_the_same_in_both_dtypes():
     np.testing.assert_array_equal(x, y.astype("float32"))
     assert abs(y.mean()) < 0.1 and abs(y.var() - 1) < 0.1 and np.abs(y).max() <= 3
     assert not np.array_equal(y, normal(generator("y"), (50, 40), "float64"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_number_is_so_small_that_jittor_s_process_takes_it_for_0(dtype):
+    for case in seeded_cases():
+        for arguments in case.trials(dtype).values():
+            for x in floats_of(arguments):
+                magnitude = np.abs(x[x != 0])
+                assert magnitude.size == 0 or magnitude.min() >= np.finfo(dtype).tiny, case.name
+
+
+def floats_of(value):
+    """The arrays of numbers in a trial's arguments."""
+    if isinstance(value, ClipFeatures):
+        value = [*value.hidden, *value.weights.arrays.values(), value.attention]
+    if isinstance(value, tuple | list):
+        for part in value:
+            yield from floats_of(part)
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        yield value
 
 
 def test_a_fingerprint_tells_inputs_apart():

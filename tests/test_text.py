@@ -5,85 +5,118 @@ import open_clip
 import pytest
 import torch
 from compare import assert_close
-from torch_backend.clip.text import TextEncoder
 
 from core import InputError
-from torch_backend.clip.loading import TEMPLATES, LoadedClip
+from core.clip.text import PhraseEmbeddings
+from torch_backend import ClipBackbone
+from torch_backend.clip.loading import TEMPLATES
 
 CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
 
 
-@pytest.fixture
-def clip():
-    torch.manual_seed(0)
-    return LoadedClip(open_clip.model.CLIP(16, vision_cfg=VISION, text_cfg=CONFIG).eval(), "tiny")
+def tiny_model(seed=0, vocab_size=49408, quick_gelu=False):
+    torch.manual_seed(seed)
+    return open_clip.model.CLIP(16, vision_cfg=VISION, text_cfg=CONFIG | {"vocab_size": vocab_size}, quick_gelu=quick_gelu)
 
 
 @pytest.fixture
-def encoder(clip, tmp_path, monkeypatch):
+def cache(tmp_path, monkeypatch):
+    """A folder of the test's own for the embeddings."""
     monkeypatch.setenv("JITTOR_OVSEG_CACHE", str(tmp_path))
-    return lambda sha="a": TextEncoder(clip, torch.device("cpu"), sha)
+    return tmp_path / "text"
 
 
-def test_there_are_80_templates():
+@pytest.fixture
+def clip(cache):
+    """A fresh backbone of the same weights at every call, or of others."""
+    return lambda templates=None, **others: ClipBackbone(tiny_model(**others), device="cpu", templates=templates)
+
+
+@pytest.fixture
+def phrases(cache):
+    """Fresh embeddings without a tower: a direction by the letters of the templates' texts."""
+
+    def encode(texts):
+        total = sum(np.eye(16)[ord(letter) % 16] for text in texts for letter in text)
+        return (total / np.linalg.norm(total)).astype(np.float32)
+
+    return lambda *identity, templates=("a {}", "{}"): PhraseEmbeddings(encode, templates, identity or ("weights", "gelu"))
+
+
+def test_there_are_80_templates(clip):
     assert len(TEMPLATES) == 80
     assert TEMPLATES[0] == "a bad photo of a {}."
+    assert clip().templates == TEMPLATES
 
 
-def test_an_embedding_is_the_normalised_mean_over_the_templates(clip, encoder):
-    actual = encoder().embed(["cat", "sofa"])
+def test_an_embedding_is_the_normalised_mean_over_the_templates(clip):
+    model, tokenizer = tiny_model(), open_clip.SimpleTokenizer(context_length=77)
+    actual = clip().text_embeddings(["cat", "sofa"])
     for row, phrase in zip(actual, ["cat", "sofa"], strict=True):
         with torch.no_grad():
-            each = clip.model.encode_text(clip.tokenizer([t.format(phrase) for t in TEMPLATES])).double()
+            each = model.encode_text(tokenizer([t.format(phrase) for t in TEMPLATES])).double()
         mean = (each / each.norm(dim=-1, keepdim=True)).mean(0)
         assert_close(row, (mean / mean.norm()).float())
 
 
-def test_the_second_run_encodes_nothing(encoder):
-    first, second = encoder(), encoder()
-    a = first.embed(["cat", "dog"])
+def test_the_second_run_encodes_nothing(clip):
+    first, second = clip(), clip()
+    a = first.text_embeddings(["cat", "dog"])
     assert first.n_encoded == 2
-    b = second.embed(["dog", "cat", "bird"])
+    b = second.text_embeddings(["dog", "cat", "bird"])
     assert second.n_encoded == 1
     assert_close(b[[1, 0]], a)
 
 
-def test_other_weights_templates_or_activation_are_encoded_anew(clip, encoder):
-    encoder().embed(["cat"])
-    other = encoder(sha="b")
-    other.embed(["cat"])
-    torch.manual_seed(0)
-    quick = LoadedClip(open_clip.model.CLIP(16, vision_cfg=VISION, text_cfg=CONFIG, quick_gelu=True).eval(), "tiny")
-    quick = TextEncoder(quick, torch.device("cpu"), "a")
-    quick.embed(["cat"])
-    clip.templates = ("a {}",)
-    fewer = encoder()
-    fewer.embed(["cat"])
-    assert (other.n_encoded, quick.n_encoded, fewer.n_encoded) == (1, 1, 1)
+def test_other_weights_templates_or_activation_are_encoded_anew(clip):
+    same, *others = clip(), clip(seed=1), clip(quick_gelu=True), clip(("a {}",))
+    clip().text_embeddings(["cat"])
+    for backbone in (same, *others):
+        backbone.text_embeddings(["cat"])
+    assert [backbone.n_encoded for backbone in (same, *others)] == [0, 1, 1, 1]
 
 
-def test_a_damaged_cache_is_mended(encoder, tmp_path):
-    expected = encoder().embed(["cat"])
-    (path,) = (tmp_path / "text").iterdir()
+def test_templates_of_one_s_own_are_used_and_reported(clip):
+    backbone = clip(["a {}", "the {}"])
+    assert backbone.templates == ("a {}", "the {}")
+    separate = [clip([template]).text_embeddings(["cat"])[0] for template in backbone.templates]
+    mean = np.mean(separate, axis=0)
+    assert_close(backbone.text_embeddings(["cat"])[0], mean / np.linalg.norm(mean))
+    for wrong in ([], ["a photo"], ["{} and {}"], "a {}"):
+        with pytest.raises(InputError, match="templates must be"):
+            clip(wrong)
+
+
+def test_what_decides_an_embedding_decides_where_it_is_kept(phrases):
+    phrases().embed(["cat"])
+    again, weights, templates = phrases(), phrases("other", "gelu"), phrases(templates=("{}",))
+    for one in (again, weights, templates):
+        one.embed(["cat"])
+    assert [one.n_encoded for one in (again, weights, templates)] == [0, 1, 1]
+    assert np.array_equal(again.embed(["cat"]), weights.embed(["cat"]))
+    assert not np.allclose(again.embed(["cat"]), templates.embed(["cat"]))
+
+
+def test_a_damaged_cache_is_mended(phrases, cache):
+    expected = phrases().embed(["cat"])
+    (path,) = cache.iterdir()
     for damage in (b"", b"rubbish", path.read_bytes()[:-8]):
         path.write_bytes(damage)
-        again = encoder()
+        again = phrases()
         assert_close(again.embed(["cat"]), expected)
         assert again.n_encoded == 1
     np.save(path, np.zeros(16, dtype="float32"))
-    assert_close(encoder().embed(["cat"]), expected)
+    assert_close(phrases().embed(["cat"]), expected)
 
 
-def test_an_unwritable_cache_is_said_and_harmless(clip, tmp_path, monkeypatch, capsys):
+def test_an_unwritable_cache_is_said_and_harmless(phrases, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("JITTOR_OVSEG_CACHE", str(tmp_path / "file"))
-    encoder = TextEncoder(clip, torch.device("cpu"), "a")
-    assert encoder.embed(["cat", "dog"]).shape == (2, 16)
+    assert phrases().embed(["cat", "dog"]).shape == (2, 16)
     assert capsys.readouterr().err.count("not cached") == 1
 
 
-def test_a_vocabulary_that_is_not_clip_s_is_told():
-    clip = LoadedClip(open_clip.model.CLIP(16, vision_cfg=VISION, text_cfg=CONFIG | {"vocab_size": 99}).eval(), "tiny")
+def test_a_vocabulary_that_is_not_clip_s_is_told(clip):
     with pytest.raises(InputError, match="vocabulary"):
-        TextEncoder(clip, torch.device("cpu"), "a").embed(["cat"])
+        clip(vocab_size=99).text_embeddings(["cat"])

@@ -1,4 +1,11 @@
-"""PyTorch: the primitives of `core` mirrored, and the CLIP backbone that feeds every head."""
+"""PyTorch: the primitives of `core` mirrored, and what only PyTorch gives, the CLIP that feeds every head among it.
+
+- `primitives`: the files of `core/primitives` mirrored.
+- `clip`: open_clip's CLIPs, and the embedded one whose weights lie in `embedded/`.
+- `vision`: other vision models, for proxyclip and fsa.
+- `weights`: files of weights read, fetched, and told apart.
+- `device`: where PyTorch computes.
+"""
 
 from typing import TYPE_CHECKING, Any
 

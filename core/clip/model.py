@@ -49,7 +49,7 @@ class ClipModel(Protocol):
         """(Q, E) float32 of unit length: each phrase in every template, averaged."""
 
     def image_embeddings(self, pixels: Array) -> np.ndarray:
-        """(B, E) float32: the class token's embedding of each picture, through the whole tower; not normalised."""
+        """(B, E) float32 of pixels of the trained size: the class token through the whole tower; not normalised."""
 
 
 CONTRACT = tuple(sorted({*ClipModel.__annotations__, "features", "text_embeddings", "image_embeddings"}))

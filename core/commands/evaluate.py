@@ -186,11 +186,6 @@ def overrides(arguments: argparse.Namespace, method: str) -> dict[str, Any]:
     return given
 
 
-def shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that all rows of the scenes' table have."""
-    return chosen(arguments, (name for name in KINDS if name not in ONE_METHODS))
-
-
 def out_folder(arguments: argparse.Namespace, method: str, backend: str, several: bool) -> Path:
     """Where a run's journal and results lie; below --out where there are several runs."""
     name = f"{arguments.dataset}_{method}_{backend}"
@@ -205,11 +200,11 @@ def evaluate_scenes(arguments: argparse.Namespace) -> int:
     if arguments.method:
         options = dict(arguments.option)
         resolve_options(arguments.method, options)
-        rows = {arguments.method: {"method": arguments.method, **chosen(arguments, ONE_METHODS), **options}}
+        rows = {arguments.method: {"method": arguments.method, **options}}
     print(f"object IoU in %, {arguments.limit} scenes each, seed {arguments.seed}, {', '.join(arguments.backend)}")
     columns, configurations, model = {}, {}, chosen(arguments, MODEL)
     for backend in arguments.backend:
-        segmenters = on_scenes.make_segmenters(backend, rows, **model, **shared_settings(arguments))
+        segmenters = on_scenes.make_segmenters(backend, rows, **model, **chosen(arguments, KINDS))
         clip = next(iter(segmenters.values())).clip
         model = in_hand(clip, arguments)
         configurations[backend] = {row: segmenter.configuration() for row, segmenter in segmenters.items()}
@@ -227,7 +222,7 @@ def search_scenes(arguments: argparse.Namespace) -> int:
     rows = searching.candidates()
     rows[searching.RIVAL] = on_scenes.every_row()[searching.RIVAL]
     print(f"searching {len(rows) - 1} compositions on seed {arguments.search_seed}, {backend}", file=sys.stderr)
-    segmenters = on_scenes.make_segmenters(backend, rows, **chosen(arguments, MODEL), **shared_settings(arguments))
+    segmenters = on_scenes.make_segmenters(backend, rows, **chosen(arguments, (*MODEL, *KINDS)))
     rival = segmenters.pop(searching.RIVAL)
     best = searching.search(segmenters, arguments.search_seed)
     print(f"best on seed {arguments.search_seed}, {searching.SCENES} scenes each\n{on_scenes.text_table({backend: best})}\n")

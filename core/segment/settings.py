@@ -11,7 +11,7 @@ from typing import Any
 
 from core.clip.model import ClipModel
 from core.errors import InputError
-from core.methods.registry import find_method, method_needs, resolve_options
+from core.methods.registry import METHODS, find_method, method_needs, resolve_options
 
 Check = Callable[[Any], bool]
 
@@ -62,7 +62,7 @@ class Settings:
 
     method: str
     options: Mapping[str, Any]
-    external: str | None = setting(WORD, "vision model that proxyclip and fsa read, NAME or NAME:FILE; self: CLIP itself")
+    external: str | None = setting(WORD, "other vision model, for methods that read one: NAME or NAME:FILE; self: CLIP itself")
     short_side: int = setting(PIXELS, "resize the shorter side to N pixels")
     window: int = setting(PIXELS_OR_NONE, "slide a window of N x N pixels; 0: none")
     stride: int = setting(PIXELS_OR_NONE, "by N pixels")
@@ -112,11 +112,15 @@ def check_given(method: str, given: Mapping[str, Any], preset: Mapping[str, Any]
     window, stride = given.get("window"), given.get("stride")
     if window and stride is not None and stride > window:
         raise InputError(f"the stride must be at most the window ({window}), not {stride}")
+    if not given.get("pamr", find_method(method)[0].pamr):
+        for name in given.keys() & {"pamr_iterations", "pamr_dilations"}:
+            raise InputError(f"{name} has no effect: PAMR is off for {method}; give pamr too, or leave it out")
     needs = method_needs(method, options)
     if "external" in needs and given.get("external") is None:
         raise InputError(f"{method} reads another vision model: name it in external, or self for the CLIP's own middle layer")
     if given.get("external") is not None and "external" not in needs:
-        raise InputError(f"{method} reads no external model: leave external out, or take proxyclip or fsa")
+        readers = " or ".join(name for name, record in METHODS.items() if "external" in record.needs)
+        raise InputError(f"{method} reads no external model: leave external out, or take {readers}")
 
 
 def resolve(method: str, clip: ClipModel, preset: Mapping[str, Any], chosen: Mapping[str, Any]) -> Settings:

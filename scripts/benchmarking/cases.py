@@ -1,17 +1,17 @@
 """The computations that are measured, each ready to be called: inputs made, on the backend and its device, and settled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from core.clip.features import ClipFeatures, HeadWeights, weight_shapes
+from core.clip.features import ClipFeatures, HeadWeights
 from core.methods.feedback import guarded_log, kl_divergence
 from core.methods.registry import apply_method, method_needs
+from core.parity.cases.inputs import SEED, normal, seeded_features
 from core.primitives.arrays import Array
 
-SEED = 20261121
-N_LAYERS, HEAD_WIDTH, N_REGIONS = 12, 64, 8
+HEAD_WIDTH, N_REGIONS = 64, 8
 Call = Callable[[], Array]
 
 
@@ -73,7 +73,7 @@ def head(
     external = None
     if "external" in needs:
         rows, columns = external_grid or grid
-        field = regions(rng, rows * columns, width).T.reshape(1, width, rows, columns)
+        field = regions(rng, (1, rows * columns, width)).transpose(0, 2, 1).reshape(1, width, rows, columns)
         external = native(ops, np.ascontiguousarray(field), device)
     return settled(ops, lambda: apply_method(ops, features, method, text, external)[0])
 
@@ -85,26 +85,25 @@ def clip_features(
     ops: Any, device: str, rng: np.random.Generator, grid: tuple[int, int], width: int, embed: int, attention: bool
 ) -> ClipFeatures:
     """Features of one picture from a tower of 12 blocks and heads of 64, native to `ops`, of seeded numbers."""
-    n_heads, n = max(width // HEAD_WIDTH, 1), 1 + grid[0] * grid[1]
-    shapes = weight_shapes(width, embed)
-    weights = {
-        name: native(ops, rng.standard_normal(shape, dtype=np.float32) / np.float32(shape[-1] ** 0.5), device)
-        for name, shape in shapes.items()
-    }
-    hidden = [native(ops, regions(rng, n, width)[None], device) for _ in range(N_LAYERS - 1)]
-    weighed = native(ops, rng.random((1, n_heads, n, n), dtype=np.float32) * np.float32(2 / n), device) if attention else None
+    n_heads = max(width // HEAD_WIDTH, 1)
+    seeded = seeded_features(rng, 1, grid, width, n_heads, embed, attention=attention, states=regions)
+    weights = {name: native(ops, x, device) for name, x in seeded.weights.arrays.items()}
+    hidden = [native(ops, x, device) for x in seeded.hidden]
+    weighed = native(ops, seeded.attention, device) if attention else None
     return ClipFeatures(hidden, HeadWeights(weights, n_heads), grid, weighed)
 
 
-def regions(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
-    """(n, width) tokens of 8 regions: cosines of about 2/3 within a region and 1/3 across, as a middle layer's are."""
-    shared, own = (rng.standard_normal((k, width), dtype=np.float32) for k in (1, N_REGIONS))
-    return shared + own[rng.integers(N_REGIONS, size=n)] + rng.standard_normal((n, width), dtype=np.float32)
+def regions(rng: np.random.Generator, shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
+    """Tokens (B, n, D) of 8 regions: cosines of about 2/3 within a region and 1/3 across, as a middle layer's are."""
+    batch, n, width = shape
+    shared, own = (normal(rng, (batch, k, width), dtype) for k in (1, N_REGIONS))
+    region = rng.integers(N_REGIONS, size=(batch, n, 1))
+    return shared + np.take_along_axis(own, region, axis=1) + normal(rng, shape, dtype)
 
 
 def unit_rows(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
     """(n, width) rows of unit length, as text embeddings are."""
-    x = rng.standard_normal((n, width), dtype=np.float32)
+    x = normal(rng, (n, width), "float32")
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 

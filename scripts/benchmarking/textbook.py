@@ -1,7 +1,7 @@
 """PAMR, LOF and the KL matrix as they are written in a textbook, in PyTorch: every intermediate of the equation is built.
 
 What the primitives are measured against, and a third witness of what they compute. The equations are in `core.primitives.pamr`,
-`core.methods.outliers` and `core.methods.feedback`.
+`core.primitives.outlier_factor` and `core.methods.feedback`.
 """
 
 from collections.abc import Sequence

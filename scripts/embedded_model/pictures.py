@@ -43,6 +43,12 @@ def save_scene(folder: Path, name: str, scene: Scene) -> dict[str, list[str]]:
     return {"classes": list(scene.classes), "objects": objects, "held_out": [o for o in objects if o in HELD_OUT]}
 
 
+def draw_all(folder: Path, seed: int) -> None:
+    """Write all pictures, their truth and scenes.json. Raises InputError for a folder that cannot be."""
+    make_folder(folder)
+    write_json(folder / "scenes.json", {name: save_scene(folder, name, scene) for name, scene in display_scenes(seed).items()})
+
+
 def main() -> int:
     """Command line."""
     parser = OneLineParser(description="Draw the bundled pictures and their truth.")
@@ -50,12 +56,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     args = parser.parse_args()
     return exit_code(lambda: draw_all(args.out, args.seed) or 0)
-
-
-def draw_all(folder: Path, seed: int) -> None:
-    """Write all pictures, their truth and scenes.json. Raises InputError for a folder that cannot be."""
-    make_folder(folder)
-    write_json(folder / "scenes.json", {name: save_scene(folder, name, scene) for name, scene in display_scenes(seed).items()})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """CLIP models by name and tag, by local file, or the embedded one; and the activation their weights were trained with."""
 
-import hashlib
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 from core.errors import InputError
 from core.primitives.arrays import Array
 from torch_backend.clip.architecture import check_architecture
+from torch_backend.weights.digest import file_sha256
 from torch_backend.weights.download import fetch_weights
 from torch_backend.weights.read import OPENAI_KEYS, find_activation, read_state
 
@@ -49,7 +49,7 @@ class LoadedClip:
 
     @property
     def activation(self) -> str:
-        """The activation of the text tower, "quick_gelu" or "gelu"."""
+        """The activation of the towers, "quick_gelu" or "gelu"."""
         return "quick_gelu" if any(type(m).__name__ == "QuickGELU" for m in self.model.modules()) else "gelu"
 
 
@@ -179,26 +179,8 @@ def _clip_tokenizer(model: nn.Module) -> Callable[[Sequence[str]], torch.Tensor]
     return tokenize
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def state_sha256(model: nn.Module) -> str:
-    """SHA-256 over the names and values of a model's state, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 @contextmanager
-def _quiet():  # noqa: ANN202
+def _quiet() -> Iterator[None]:
     """Silences what open_clip logs about models without weights."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -15,10 +15,11 @@ from core.clip.text import PhraseEmbeddings
 from core.errors import InputError
 from core.primitives.arrays import Array
 from torch_backend.clip.architecture import check_architecture
-from torch_backend.clip.loading import LoadedClip, load_clip, state_sha256
+from torch_backend.clip.loading import LoadedClip, load_clip
 from torch_backend.device import choose_device
 from torch_backend.primitives.attention import attention_weights
 from torch_backend.primitives.ops import asarray
+from torch_backend.weights.digest import state_sha256
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 GRID_OFFSET = 0.1  # DINO's guard against rounding in the scale of the position grid, kept by every published method
@@ -57,7 +58,6 @@ class ClipBackbone:
         else:
             loaded = LoadedClip(model, name=type(model).__name__)
         check_architecture(loaded.model)
-        self.loaded = loaded
         self.model = loaded.model.eval().to(self.device)
         self.visual = self.model.visual
         self.patch_size: int = self.visual.patch_size[0]
@@ -67,13 +67,14 @@ class ClipBackbone:
         self.name, self.pretrained, self.activation = loaded.name, loaded.pretrained, loaded.activation
         self.mean: Sequence[float] = loaded.mean
         self.std: Sequence[float] = loaded.std
+        self._tokenizer, self._file_sha256 = loaded.tokenizer, loaded.weights_sha256
         self.preset: Mapping[str, Any] = loaded.preset
         self.templates: Sequence[str] = _checked(loaded.templates if templates is None else templates)
 
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the weights' file; of the parameters themselves for a model that came without a file."""
-        return self.loaded.weights_sha256 or state_sha256(self.model)
+        return self._file_sha256 or state_sha256(self.model)
 
     @property
     def dtype(self) -> str:
@@ -130,13 +131,19 @@ class ClipBackbone:
 
     @torch.no_grad()
     def _encode(self, texts: list[str]) -> np.ndarray:
-        tokens = torch.as_tensor(self.loaded.tokenizer(texts))
+        tokens = torch.as_tensor(self._tokenizer(texts))
         embeddings = self.model.encode_text(tokens.to(self.device), normalize=True).float()
         return nn.functional.normalize(embeddings.mean(dim=0), dim=0).cpu().numpy()
 
     @torch.no_grad()
     def image_embeddings(self, pixels: Array) -> np.ndarray:
-        """(B, E) float32 of pixels (B, 3, H, W), through the whole tower, at the class token; not normalised."""
+        """(B, E) float32 of pixels (B, 3, H, W) of the trained size, through the whole tower, at the class token.
+
+        Not normalised. Raises InputError for another size: the model's own forward takes no other.
+        """
+        trained, shape = tuple(self.visual.image_size), tuple(pixels.shape)
+        if shape[1:] != (3, *trained):
+            raise InputError(f"pixels must be (B, 3, H, W) of the trained {trained[0]} x {trained[1]}, not {shape}")
         return self.model.encode_image(asarray(pixels).to(self.device)).float().cpu().numpy()
 
 

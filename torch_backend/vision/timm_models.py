@@ -21,9 +21,9 @@ from torch import nn
 
 from core.clip.view import normalise
 from core.errors import InputError
-from torch_backend.clip.loading import file_sha256
 from torch_backend.primitives.ops import asarray
 from torch_backend.primitives.resize import resize_bilinear
+from torch_backend.weights.digest import file_sha256
 from torch_backend.weights.download import from_hub
 from torch_backend.weights.read import read_state
 

@@ -1,4 +1,7 @@
-"""Seeded inputs that every machine makes alike: uniform numbers, and arithmetic that IEEE 754 rounds the same everywhere."""
+"""Seeded inputs that every machine makes alike: uniform numbers, and arithmetic that IEEE 754 rounds the same everywhere.
+
+None of them is subnormal: once Jittor has computed, its process takes such numbers for 0.
+"""
 
 import hashlib
 import zlib

@@ -172,10 +172,11 @@ def _interpolation(draw: Draw, b: int, h: int, w: int) -> list[tuple]:
 
 
 def _more_links(draw: Draw) -> list[tuple]:
-    """Many; equal ones; one only; all equal; and such that a few hold all of the mass."""
+    """Many; equal ones; one only; all equal; half of them nearly equal and the others far weaker."""
     wide, equal = abs(draw(30, 700)), np.rint(abs(draw(30, 700)))
-    return [(wide, 3.0, 0.45), (equal, 3.0, 0.45), (abs(draw(5, 1)), 2.3, 0.5), (0 * draw(2, 5, 7), 3.0, 0.3),
-            (abs(draw(9, 300)) ** 20, 3.0, 0.9)]  # fmt: skip
+    single, same = abs(draw(5, 1)), 0 * draw(2, 5, 7)
+    steep = np.square(np.square(np.square(0.01 + abs(draw(9, 300)))))  # products round alike everywhere, a power does not
+    return [(wide, 3.0, 0.45), (equal, 3.0, 0.45), (single, 2.3, 0.5), (same, 3.0, 0.3), (steep, 1.0, 0.9)]
 
 
 PRIMITIVES: dict[str, Arguments] = {
