@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FLOATS, WHOLE = (float, np.floating), (int, np.integer)
+WHOLE = (int, np.integer)
 INT32 = range(-(2**31), 2**31)
 OPERATORS = (
     "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "__mul__", "__rmul__", "__imul__",
@@ -41,5 +41,5 @@ def _exact(operator: Callable, jt: ModuleType) -> Callable:
 
 
 def _is_rounded(other: Any) -> bool:
-    """Whether it is a number that Jittor does not take in full."""
-    return isinstance(other, FLOATS) or (isinstance(other, WHOLE) and int(other) not in INT32)
+    """Whether it is a number that Jittor does not take in full; NumPy's float64 is a `float`, and its smaller ones fit."""
+    return isinstance(other, float) or (isinstance(other, WHOLE) and int(other) not in INT32)

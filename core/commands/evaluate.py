@@ -49,7 +49,7 @@ data sets (--root is the folder shown, or one that holds it; core/evaluation/dat
 A run goes on where it stopped, also after it was killed: the same command again. Each method's settings are its authors';
 what is given here goes before them, and is recorded. Exit code: 0 when all went well, 2 when the call or any picture was bad.
 """
-ONE_METHODS = ("pamr", "external")
+ONE_METHODS = ("pamr", "pamr_iterations", "pamr_dilations", "external")
 """Settings that on scenes, where the rows differ in them, go with `--method` alone."""
 
 

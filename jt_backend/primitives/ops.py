@@ -119,7 +119,7 @@ def sum(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var
 def mean(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var:
     x = asarray(x)
     total = sum(x, axis, keepdims)
-    return total / asarray(np.float64(math.prod(x.shape[a] for a in _axes(axis, x.ndim))), like=total)
+    return total / math.prod(x.shape[a] for a in _axes(axis, x.ndim))
 
 
 def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
