@@ -119,7 +119,8 @@ def sum(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var
 def mean(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> jt.Var:
     x = asarray(x)
     total = sum(x, axis, keepdims)
-    return total / math.prod(x.shape[a] for a in _axes(axis, x.ndim))
+    count = np.float64(math.prod(x.shape[a] for a in _axes(axis, x.ndim)))
+    return total / asarray(count, like=total)  # -Ofast rounds the division by a plain number otherwise
 
 
 def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
