@@ -27,7 +27,7 @@ from benchmarking.rows import ROWS
 from benchmarking.settings import MODEL, Settings
 
 from core.backends import PACKAGES, load_backend
-from core.commands.options import OneLineParser, chosen, exit_code, whole_number
+from core.commands.options import OneLineParser, a_file, chosen, exit_code, whole_number
 from core.errors import InputError, first_line, lacks_memory
 from core.files.writing import make_folder, write_json
 
@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("what").add_mutually_exclusive_group()
     what.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"rows: {', '.join(ROWS)} (default: all)")
     what.add_argument("--list", action="store_true", help="say what each row measures, and leave")
-    what.add_argument("--growth", type=Path, metavar="FILE.png",
+    what.add_argument("--growth", type=a_file, metavar="FILE.png",
                       help="measure and draw how time and memory grow, instead of the rows")  # fmt: skip
     how = parser.add_argument_group("how")
     how.add_argument("--backends", nargs="+", choices=PACKAGES, metavar="NAME",
@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--repeat", type=whole_number, metavar="N", help="timed calls of each (default: 7)")
     how.add_argument("--model", metavar="NAME", help=f"open_clip tower, with random weights; or embedded (default: {MODEL})")
     output = parser.add_argument_group("output")
-    output.add_argument("--json", type=Path, metavar="FILE", help="write all figures here, every call's time too")
+    output.add_argument("--json", type=a_file, metavar="FILE", help="write all figures here, every call's time too")
     output.add_argument("--markdown", action="store_true", help="print the table in Markdown at the end")
     return parser
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core import Segmentation, Segmenter
 from core.backends import PACKAGES
-from core.commands.options import OneLineParser, exit_code
+from core.commands.options import OneLineParser, a_file, exit_code
 from core.evaluation.metrics import class_iou, object_iou
 from core.files.writing import make_folder
 from core.results.overlay import percentage
@@ -25,7 +25,7 @@ def main() -> int:
     """Command line."""
     parser = OneLineParser(description="Segment the bundled pictures by words and compare with the truth.")
     parser.add_argument("--backend", choices=PACKAGES, default="jittor", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results (default: %(default)s)")
+    parser.add_argument("--out", type=a_file, default=Path("out/demo"), help="folder for the results (default: %(default)s)")
     args = parser.parse_args()
     return exit_code(lambda: run(args.backend, args.out) or 0)
 

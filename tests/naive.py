@@ -104,7 +104,7 @@ def last_block(features, attn_strategy, arch, gaussian_std=5.0):
     for x in np.asarray(features.hidden[-1], dtype=np.float64):
         tokens, width = x.shape
         d = width // n_heads
-        projected = _layer_norm(x, w["ln_1.weight"], w["ln_1.bias"], eps) @ w["attn.in_proj_weight"].T + w["attn.in_proj_bias"]
+        projected = layer_norm(x, w["ln_1.weight"], w["ln_1.bias"], eps) @ w["attn.in_proj_weight"].T + w["attn.in_proj_bias"]
         q, k, v = projected[:, :width], projected[:, width : 2 * width], projected[:, 2 * width :]
         merged = np.zeros_like(x)
         heads = [slice(i * d, (i + 1) * d) for i in range(n_heads)]
@@ -116,10 +116,10 @@ def last_block(features, attn_strategy, arch, gaussian_std=5.0):
         y = merged @ w["attn.out_proj.weight"].T + w["attn.out_proj.bias"]
         if arch == "vanilla":
             y = x + y
-            z = _layer_norm(y, w["ln_2.weight"], w["ln_2.bias"], eps) @ w["mlp.c_fc.weight"].T + w["mlp.c_fc.bias"]
+            z = layer_norm(y, w["ln_2.weight"], w["ln_2.bias"], eps) @ w["mlp.c_fc.weight"].T + w["mlp.c_fc.bias"]
             z = np.vectorize(ACTIVATIONS[features.weights.activation])(z)
             y = y + z @ w["mlp.c_proj.weight"].T + w["mlp.c_proj.bias"]
-        out.append(_layer_norm(y[1:], w["ln_post.weight"], w["ln_post.bias"], eps) @ w["proj"])
+        out.append(layer_norm(y[1:], w["ln_post.weight"], w["ln_post.bias"], eps) @ w["proj"])
     return np.stack(out)
 
 
@@ -142,6 +142,6 @@ def _weights(strategy, q, k, s, omega, strength):
     }[strategy]()
 
 
-def _layer_norm(x, weight, bias, eps):
+def layer_norm(x, weight, bias, eps):
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
     return (x - mean) / np.sqrt(variance + eps) * weight + bias

@@ -1,8 +1,12 @@
 """Class lists: parsed as meant, and refused by name when they cannot be meant."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import core
 from core.errors import InputError
 from core.segment.query import parse_classes, read_classes_file
 
@@ -20,6 +24,47 @@ def test_names_phrases_and_their_classes():
     assert parsed.names == ("cat", "sofa", "wall")
     assert parsed.phrases == ("cat", "sofa", "couch", "wall", "house wall", "brick wall")
     assert parsed.phrase_class == (0, 1, 1, 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("table (wood, metal)", ["table (wood, metal)"]),
+        ("table (wood; metal), desk [a, b], {c, d}", ["table (wood; metal)", "desk [a, b]", "{c, d}"]),
+        ("a (b, (c, d), e), f", ["a (b, (c, d), e)", "f"]),
+        ("a (b [c, d), e], f", ["a (b [c, d)", "e]", "f"]),
+        ("桌子（木, 铁）, 床", ["桌子（木, 铁）", "床"]),
+        ("smile :), frown :(, wink", ["smile :)", "frown :(", "wink"]),
+        ("a (b, c", ["a (b", "c"]),
+        ("a), b (", ["a)", "b ("]),
+        ("a ), b (c, d", ["a )", "b (c", "d"]),
+        ("(a, b)", ["(a, b)"]),
+        ("((a, b), c", ["((a, b)", "c"]),
+    ],
+)
+def test_commas_within_brackets_do_not_separate(text, phrases):
+    parsed = parse_classes([text, "other"])
+    assert list(parsed.phrases) == [*phrases, "other"] and parsed.names == (phrases[0], "other")
+
+
+@pytest.mark.parametrize("text", ["(" * 50_000 + ")" * 50_000, "(" * 50_000 + "]" * 50_000, "()" * 50_000, "([{" * 30_000])
+def test_many_brackets_take_no_time(text):
+    assert parse_classes([text]).names == (text,)
+
+
+def test_published_lists_are_split_as_they_were():
+    files = sorted((Path(core.__file__).parent / "evaluation/published/class_names").glob("*.txt"))
+    assert files
+    for file in files:
+        lines = read_classes_file(file)
+        assert lines == [line.strip() for line in file.read_text(encoding="utf-8").rstrip().split("\n")]
+        assert list(parse_classes(lines).phrases) == [part.strip() for line in lines for part in re.split("[,;]", line)]
+
+
+def test_long_words_are_shortened_in_errors():
+    long = "x" * 100_000
+    for classes in ([long] * 2, ["a", f"b,{long},,"], [f"\x1b{long}"], [f"a,{long}", f"b,{long}"], long, ["a", b"x" * 100_000]):
+        assert len(error_of(classes)) < 2000
 
 
 def test_tuples_and_other_scripts():
@@ -70,9 +115,36 @@ def test_unprintable_names(name):
 @pytest.mark.parametrize("ends", ["", "\n", "\r\n", "\n\n  \n"])
 def test_a_file_has_a_class_a_line(tmp_path, ends):
     path = tmp_path / "classes.txt"
-    path.write_bytes(("\ufeffsky, wall\r\ncafé; bar\n# grass" + ends).encode())
-    assert read_classes_file(path) == ["sky, wall", "café; bar", "# grass"]
-    assert parse_classes(read_classes_file(str(path))).names == ("sky", "café", "# grass")
+    path.write_bytes(("\ufeffsky, wall\r\ncafé; bar\ngrass #1" + ends).encode())
+    assert read_classes_file(path) == ["sky, wall", "café; bar", "grass #1"]
+    assert parse_classes(read_classes_file(str(path))).names == ("sky", "café", "grass #1")
+
+
+@pytest.mark.parametrize(
+    ("comments", "told"),
+    [(["# animals"], '"# animals"'), (["#animals", "  # und mehr", "#" * 999], 'not classes: "#animals" and 2 more')],
+)
+def test_comments_are_left_out_and_told(tmp_path, capsys, comments, told):
+    path = tmp_path / "classes.txt"
+    path.write_text("\n".join([comments[0], "cat", *comments[1:], "dog, puppy", ""]))
+    assert read_classes_file(path) == ["cat", "dog, puppy"]
+    note = capsys.readouterr().err
+    assert note.startswith(f"note: {path}: ") and told in note and note.count("\n") == 1
+    path.write_text("cat\n# animals\n\ndog\n")
+    with pytest.raises(InputError, match="line 3"):
+        read_classes_file(path)
+    path.write_text("# animals\n")
+    with pytest.raises(InputError, match="empty"):
+        read_classes_file(path)
+    assert parse_classes(["# animals"]).names == ("# animals",)  # where it is asked for by itself it can be meant
+
+
+def test_a_class_file_has_no_end_of_classes(tmp_path):
+    path = tmp_path / "classes.txt"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="more than the limit"):
+        read_classes_file(path)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_an_unreadable_first_picture_is_left_to_the_run(tmp_path):
     samples[1].picture.write_bytes(b"")
     assert check_first(samples, DATASETS["voc21"]) == []
     samples[2].picture.write_text("no picture")
-    with pytest.raises(InputError, match="none of the first 3 pictures can be used"):
+    with pytest.raises(InputError, match="none of the 3 pictures that were looked at can be used"):
         check_first(samples, DATASETS["voc21"])
 
 

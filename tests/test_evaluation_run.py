@@ -29,6 +29,19 @@ evaluate = load_command("evaluate")
 
 SMALL = ("--short-side", "64", "--window", "0", "--backend", "torch")
 COMMAND = [sys.executable, str(SCRIPTS / "evaluate.py")]
+STALLING = """\
+import os, sys, time
+from core.evaluation import run
+from core.commands.evaluate import main
+load = run.load
+def stalling(sample, dataset):
+    while os.path.exists(f"{sample.label}.stall"):
+        time.sleep(0.01)
+    return load(sample, dataset)
+run.load = stalling
+sys.exit(main())
+"""
+"""The command, but that it waits at a label beside which there is a file that says so."""
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -224,19 +237,18 @@ def test_killed_and_interrupted_it_goes_on_to_the_very_same_result(tmp_path):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def start(out):
-        return subprocess.Popen([*COMMAND, *arguments, "--out", str(out)], stderr=subprocess.PIPE, text=True,
-                                stdout=subprocess.DEVNULL, env=ONE_THREAD, preexec_fn=answer_to_ctrl_c)  # fmt: skip
+        command = [sys.executable, "-c", STALLING, *arguments, "--out", str(out)]
+        return subprocess.Popen(command, cwd=SCRIPTS.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                env=ONE_THREAD, preexec_fn=answer_to_ctrl_c)  # fmt: skip
 
     whole = start(tmp_path / "whole")
     assert (whole.communicate()[1], whole.returncode) == ("", 0)
 
     def stall(index):
-        """Makes a label a pipe without a writer, so that the run surely waits there; gives the label's bytes."""
-        path = home / f"SegmentationClass/{tiny_data.stem('voc20', index)}.png"
-        content = path.read_bytes()
-        path.unlink()
-        os.mkfifo(path)
-        return path, content
+        """Makes the run surely wait at a picture; gives the file whose end lets it go on."""
+        path = home / f"SegmentationClass/{tiny_data.stem('voc20', index)}.png.stall"
+        path.touch()
+        return path
 
     def wait_for(journal, n_lines):
         for _ in range(6000):
@@ -247,19 +259,18 @@ def test_killed_and_interrupted_it_goes_on_to_the_very_same_result(tmp_path):
 
     journal = tmp_path / "cut/journal.jsonl"
     for index, way in ((4, signal.SIGINT), (8, signal.SIGKILL)):
-        path, content = stall(index)
+        stalled = stall(index)
         cut = start(tmp_path / "cut")
         wait_for(journal, 1 + index)
         cut.send_signal(way)
         if way == signal.SIGINT:
             time.sleep(0.2)  # the answer to Ctrl-C begins before the reader's thread is let go
-            os.close(os.open(path, os.O_WRONLY))
+            stalled.unlink()
         said = cut.communicate()[1]
         assert cut.returncode == (130 if way == signal.SIGINT else -signal.SIGKILL)
         assert way == signal.SIGKILL or said == "\ninterrupted; the same command goes on from here\n"
         assert not (tmp_path / "cut/result.json").exists()
-        path.unlink()
-        path.write_bytes(content)
+        stalled.unlink(missing_ok=True)
     with journal.open("ab") as file:
         file.write(b'{"picture": "2007_0000')  # a line that a kill has cut
     before = journal.read_bytes().count(b"\n")
@@ -304,6 +315,37 @@ def test_a_run_that_is_done_measures_nothing_again(run, voc, tmp_path, monkeypat
     monkeypatch.setattr(Segmenter, "logits", lambda *arguments: pytest.fail("a picture was measured again"))
     assert run(*options)[0] == 0
     assert (tmp_path / "out/evaluation/voc21_naclip_torch/result.json").read_bytes() == first
+
+
+def test_damaged_lines_of_the_journal_are_measured_again_and_said(run, voc, tmp_path):
+    options = ("--dataset", "voc21", "--root", voc, "--out", tmp_path / "o", *SMALL)
+    assert run(*options)[0] == 0
+    journal, first = tmp_path / "o/journal.jsonl", (tmp_path / "o/result.json").read_bytes()
+    whole = journal.read_text()
+    for old, new, says in (
+        (
+            '"pixels": [',
+            '"pixels": [1',
+            "3 lines of {}",
+        ),
+        ('"picture": "2007_000033"', '"picture": "2007_000099"', "1 line of {}"),
+    ):
+        assert old in whole
+        journal.write_text(whole.replace(old, new))
+        code, _, err = run(*options)
+        assert code == 0 and err.count("\n") == 1 and err.startswith(f"note: {says.format(journal)} cannot be believed")
+        assert (tmp_path / "o/result.json").read_bytes() == first
+        assert sorted(journal.read_text().splitlines()) == sorted(whole.splitlines())
+        assert run(*options)[2] == ""
+
+
+def test_a_foreign_journal_is_left_alone(run, voc, tmp_path):
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/journal.jsonl").write_text('{"day": 1}')
+    for more in ((), ("--restart",)):
+        code, _, err = run("--dataset", "voc21", "--root", voc, "--out", tmp_path / "o", *SMALL, *more)
+        assert code == 2 and err.count("\n") == 1 and "is not a journal of an evaluation" in err
+    assert {path.name: path.read_text() for path in (tmp_path / "o").iterdir()} == {"journal.jsonl": '{"day": 1}'}
 
 
 def test_a_class_file_goes_before_the_stand_ins(run, voc, tmp_path):
@@ -436,3 +478,4 @@ def test_reading_ahead_is_bounded_and_keeps_the_order():
     for index, (sample, future) in enumerate(loaded):
         assert (sample, future.result()) == (index, 2 * index)
         assert len(read) <= index + 6
+    assert index == 39

@@ -166,6 +166,81 @@ def test_the_named_models_take_a_window_that_is_not_square(name, grid, width):
     assert found.device.type == "meta"
 
 
+@pytest.mark.parametrize("save", [torch.save, lambda x, path: torch.save(x, path, _use_new_zipfile_serialization=False)])
+@pytest.mark.parametrize(
+    ("wrapper", "prefix"),
+    [("model_state_dict", "_orig_mod."), ("ema", "module._orig_mod."), ("net", ""), ("teacher", "backbone."), ("a", "visual.trunk.")],
+)
+def test_wrappers_prefixes_and_kinds_of_any_name(tmp_path, state, vit_file, pictures, save, wrapper, prefix):
+    heads = {"head.weight": torch.zeros(2, 64)}
+    path = tmp_path / "hub.safetensors"
+    save({wrapper: {prefix + key: x for key, x in (state | heads).items()}, "epoch": 3, "optimizer": {"norm.weight": 1}}, path)
+    wanted = load_external(f"test_vit:{vit_file}").features(pictures)
+    assert torch.equal(load_external(f"test_vit:{path}").features(pictures), wanted)
+    save_file({prefix + key: x for key, x in state.items()}, tmp_path / "blob")
+    assert torch.equal(load_external(f"test_vit:{tmp_path / 'blob'}").features(pictures), wanted)
+
+
+def test_of_a_teacher_and_its_student_the_teacher_is_taken(tmp_path, state, vit_file, pictures, capsys):
+    """As DINO's own files hold both."""
+    student = {f"module.backbone.{key}": x + 1 for key, x in state.items()}
+    torch.save({"student": student, "teacher": {f"backbone.{key}": x for key, x in state.items()}}, tmp_path / "dino.pth")
+    wanted = load_external(f"test_vit:{vit_file}").features(pictures)
+    assert torch.equal(load_external(f"test_vit:{tmp_path / 'dino.pth'}").features(pictures), wanted)
+    assert "teacher.backbone is taken" in capsys.readouterr().err
+
+
+def in_transformers(state):
+    """A timm state under the names of transformers' ViT, as it writes DINO's and MAE's."""
+    theirs = {}
+    pairs = [("norm1", "layernorm_before"), ("norm2", "layernorm_after"), ("attn.proj", "attention.output.dense"),
+             ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"), ("norm", "layernorm"),
+             ("patch_embed.proj", "embeddings.patch_embeddings.projection")]  # fmt: skip
+    for key, x in state.items():
+        block, stem, kind = "", *key.rpartition(".")[::2]
+        if key.startswith("blocks."):
+            _, number, stem = stem.split(".", 2)
+            block = f"encoder.layer.{number}."
+        if stem == "attn.qkv":
+            parts = zip(("query", "key", "value"), x.chunk(3), strict=True)
+            theirs |= {f"{block}attention.attention.{part}.{kind}": y.clone() for part, y in parts}
+        elif stem in dict(pairs):
+            theirs[f"{block}{dict(pairs)[stem]}.{kind}"] = x
+    return theirs | {"embeddings.cls_token": state["cls_token"], "embeddings.position_embeddings": state["pos_embed"]}
+
+
+@pytest.mark.parametrize("prefix", ["", "vit."])
+def test_transformers_names(tmp_path, state, vit_file, pictures, prefix):
+    theirs = {prefix + key: x for key, x in in_transformers(state).items()}
+    theirs |= {prefix + "pooler.dense.weight": torch.zeros(2, 2)} | ({"classifier.weight": torch.ones(2)} if prefix else {})
+    save_file(theirs, tmp_path / "model.safetensors")
+    wanted = load_external(f"test_vit:{vit_file}").features(pictures)
+    assert torch.equal(load_external(f"test_vit:{tmp_path / 'model.safetensors'}").features(pictures), wanted)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_no_weights_are_told(tmp_path, state):
+    for odd, says in (
+        (torch.ones(1).expand(10**6, 10**6), "repeated"), (torch.ones(64).to_sparse(), "sparse"),
+        (torch.empty(64, device="meta"), "meta device"), (torch.nested.nested_tensor([torch.ones(2)]), "nested"),
+        (torch.quantize_per_tensor(torch.ones(64), 0.1, 0, torch.qint8), "quantised"), (torch.ones(64).to(torch.cfloat), "complex64"),
+    ):  # fmt: skip
+        for key in ("norm.weight", "pos_embed", "patch_embed.proj.weight"):
+            torch.save({"model": state | {key: odd}}, tmp_path / "w.pt")
+            with pytest.raises(InputError, match=says) as error:
+                load_external(f"test_vit:{tmp_path / 'w.pt'}")
+            one_line(error)
+
+
+def test_paths_that_lead_nowhere_are_told(tmp_path):
+    loop = tmp_path / "loop.pt"
+    loop.symlink_to(loop)
+    for path in ("a" * 300, loop, tmp_path, "new\nline\x1b", "nul\0", tmp_path / ("b" * 256) / "x"):
+        with pytest.raises(InputError) as error:
+            load_external(f"test_vit:{path}")
+        one_line(error)
+
+
 def one_line(error):
     assert "\n" not in str(error.value)
 

@@ -58,3 +58,10 @@ def test_another_system_or_name_is_not_compiled(cache, monkeypatch):
     assert not cache_folder.is_compiled(cache, "main", for_gpu=False)
     monkeypatch.setattr(cache_folder.platform, "platform", lambda: "Linux-another-kernel")
     assert not cache_folder.is_compiled(cache, "default", for_gpu=False)
+
+
+def test_a_user_without_a_home_is_one_line(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    with pytest.raises(InputError, match="this user has none: set HOME to a writable folder"):
+        cache_folder.jittor_cache()

@@ -15,7 +15,7 @@ import torch_backend.weights.download as download
 from core import InputError, Segmenter
 from torch_backend import ClipBackbone
 from torch_backend.weights.digest import file_sha256
-from torch_backend.weights.read import find_activation, read_state
+from torch_backend.weights.read import read_weights
 from torch_backend.weights.torchscript import is_torchscript, read_torchscript
 
 TINY = {
@@ -67,24 +67,12 @@ def test_plain_weights_keep_the_architecture_s_activation(tmp_path, state, capsy
     assert activation(tmp_path / "w.safetensors", "tiny-16-quickgelu", quick_gelu=False) == "gelu"
 
 
-def test_openai_weights_in_a_file_get_quick_gelu(tmp_path, state):
-    torch.save(state | {"input_resolution": torch.tensor(32), "vocab_size": torch.tensor(49408)}, tmp_path / "a.pt")
-    save_file(state, tmp_path / "ViT-openai.safetensors")
-    halves = {k: v.half() for k, v in state.items()}
-    save_file(halves, tmp_path / "half.safetensors")
-    save_file({k: v.float() for k, v in halves.items()}, tmp_path / "widened.safetensors")
-    for name in ("a.pt", "ViT-openai.safetensors", "half.safetensors", "widened.safetensors"):
-        assert activation(tmp_path / name) == "quick_gelu", name
+def test_entries_of_openai_s_own_files_tell_quick_gelu(tmp_path, state, capsys):
+    for name in ("input_resolution", "context_length", "vocab_size"):
+        torch.save(state | {name: torch.tensor(77)}, tmp_path / "a.pt")
+        assert activation(tmp_path / "a.pt") == "quick_gelu"
+        assert f"OpenAI's {name}" in capsys.readouterr().err
     assert activation(tmp_path / "a.pt", quick_gelu=False) == "gelu"
-
-
-def test_a_configuration_beside_the_file_decides(tmp_path, state):
-    save_file(state, tmp_path / "open_clip_model.safetensors")
-    for stated in (True, False):
-        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"quick_gelu": stated}}))
-        found, reason = find_activation(tmp_path / "open_clip_model.safetensors", dict(state))
-        assert (found == "quick_gelu") == stated
-        assert "open_clip_config.json" in reason
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -121,7 +109,7 @@ def test_a_file_that_would_run_code_is_not_opened(tmp_path, monkeypatch):
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb()))
     for name in ("bomb.pt", "plain.pt"):
         with pytest.raises(InputError):
-            read_state(tmp_path / name)
+            read_weights(tmp_path / name)
     assert not (tmp_path / "exploded").exists()
 
 

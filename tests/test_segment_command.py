@@ -147,7 +147,7 @@ def test_a_bad_picture_is_named_and_the_others_come_out(command, made, pictures,
     assert done.code == 2
     assert files() == sorted(f"{stem}{end}" for stem in "ab" for end in (".json", "_labels.png", "_overlay.png"))
     errors = done.err.splitlines()
-    assert errors[0] == "error: cannot read bad.png: it is not a picture of a kind that Pillow reads"
+    assert errors[0].startswith("error: cannot read bad.png: it is not a picture of a kind that is read")
     assert errors[1] == "error: cannot read missing.png: there is no such file"
     assert errors[2] == "2 of 4 pictures could not be segmented: bad.png, missing.png" and len(errors) == 3
     assert len(made) == 1
@@ -226,6 +226,14 @@ def test_closed_streams_are_no_error(tmp_path):
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(("streams", "code"), [("2>&-", 0), ("2> /dev/full", 0), (">&-", 0), ("> /dev/full", 2)])
+def test_the_work_is_done_whatever_the_streams_are(tmp_path, streams, code):
+    picture = SCRIPT.with_name("pictures") / "seen_3.png"
+    call = f"'{sys.executable}' '{SCRIPT}' '{picture}' --classes brick grass --backend numpy --no-pamr {streams}"
+    assert subprocess.run(call, shell=True, cwd=tmp_path, stderr=subprocess.DEVNULL).returncode == code
+    assert sorted(os.listdir(tmp_path / "out")) == ["seen_3.json", "seen_3_labels.png", "seen_3_overlay.png"]
+
+
 def test_equal_stems_do_not_overwrite_each_other(command, made, pictures, capsys):
     Path("sub").mkdir()
     Image.new("RGB", (3, 3)).save("sub/A.JPG")
@@ -246,6 +254,64 @@ def test_results_never_overwrite_a_picture(command, made, pictures, capsys):
     assert done.code == 0 and "note: the results of a.png are called a-2" in done.err
     assert Path("a_overlay.png").read_bytes() == before
     assert {"a-2_overlay.png", "a_overlay_overlay.png"} <= set(files("."))
+
+
+def test_another_picture_s_results_are_not_overwritten_without_a_word(command, made, pictures, capsys):
+    call = ("--classes", "cat", "dog")
+    Path("sub").mkdir()
+    Image.new("RGB", (3, 3)).save("sub/a.png")
+    assert run(command, capsys, "a.png", *call).err == ""
+    for same in ("a.png", "./a.png", str(pictures / "a.png")):
+        assert run(command, capsys, same, *call).err == ""
+    done = run(command, capsys, "sub/a.png", "b.png", *call)
+    assert done.code == 0
+    assert done.err == f"note: the results of sub/a.png overwrite those of {pictures}/a.png in out\n"
+    assert json.loads(Path("out/a.json").read_text())["configuration"]["picture"] == "sub/a.png"
+
+
+@pytest.mark.parametrize("content", ["mine", "[]", "{}", '{"configuration": {"picture": 5}}', "[" * 100_000,
+                                     '{"configuration": {"picture": "a\\u0000b"}}'])  # fmt: skip
+def test_a_file_that_is_no_result_is_not_overwritten_without_a_word(command, made, pictures, capsys, content):
+    Path("a.json").write_text(content)
+    done = run(command, capsys, "a.png", "--classes", "cat", "dog", "--out", ".")
+    assert (done.code, done.err) == (0, "note: the results of a.png overwrite a.json, which is no picture's results\n")
+
+
+def test_names_of_files_are_printed_in_one_line(command, made, pictures, capsys):
+    odd = "a\nerror: \x1b[31m\x07b\r\u2028"
+    Image.new("RGB", (8, 4)).save(f"{odd}.png")
+    Path(f"{odd}.txt").write_text("no picture")
+    done = run(command, capsys, f"{odd}.png", f"{odd}.txt", f"{odd}.no", "--classes", "cat", "dog")
+    assert done.code == 2
+    for line in (done.out + done.err).splitlines():
+        assert line.isprintable()
+    shown = "a\\nerror: \\x1b[31m\\x07b\\r\\u2028"
+    assert done.out.startswith(f"{shown}.png  8 x 4\n") and done.out.endswith(f"  out/{shown}.json\n")
+    assert done.out.count("\n") == 6 and done.err.count("\n") == 5
+    assert sorted(os.listdir("out")) == sorted(f"{odd}{end}" for end in (".json", "_labels.png", "_overlay.png"))
+
+
+def test_a_long_word_is_not_echoed_whole(command, made, pictures, capsys):
+    for words in (["x" * 100_000, "dog"], ["x " * 50_000, "y" * 70_000], [f"zebra {'x' * 100_000}", "zebra"]):
+        done = run(command, capsys, "a.png", "--classes", *words)
+        assert max(map(len, (done.out + done.err).splitlines())) < 2000
+    many = [f"{'x' * 10_000}{i}" for i in range(9)]
+    for words in ([*many, many[0]], [",".join(many), many[1]]):
+        done = run(command, capsys, "a.png", "--classes", *words)
+        assert max(map(len, (done.out + done.err).splitlines())) < 2000
+
+
+def test_a_folder_in_a_result_s_place_costs_this_picture_alone(command, made, pictures, capsys):
+    Path("out/a_labels.png").mkdir(parents=True)
+    done = run(command, capsys, "a.png", "b.png", "--classes", "cat", "dog")
+    assert done.code == 2 and files() == ["a_labels.png", "b.json", "b_labels.png", "b_overlay.png"]
+    assert done.err.splitlines()[0] == ("error: a.png: its results cannot be written to out: out/a_labels.png: Is a directory")
+
+
+def test_pictures_that_are_links_to_themselves_are_named(command, made, pictures, capsys):
+    Path("loop.png").symlink_to("loop.png")
+    done = run(command, capsys, "loop.png", "a.png", "--classes", "cat", "dog")
+    assert done.code == 2 and done.err.startswith("error: cannot read loop.png: ") and "a.json" in files()
 
 
 def test_notes_on_classes(command, made, pictures, capsys):

@@ -98,16 +98,27 @@ def test_what_decides_an_embedding_decides_where_it_is_kept(phrases):
     assert not np.allclose(again.embed(["cat"]), templates.embed(["cat"]))
 
 
-def test_a_damaged_cache_is_mended(phrases, cache):
-    expected = phrases().embed(["cat"])
-    (path,) = cache.iterdir()
-    for damage in (b"", b"rubbish", path.read_bytes()[:-8]):
-        path.write_bytes(damage)
+def test_a_damaged_cache_is_mended_and_said_once(phrases, cache, capsys):
+    expected = phrases().embed(["cat", "dog"])
+    whole = {path: path.read_bytes() for path in cache.iterdir()}
+    slightly = bytearray(next(iter(whole.values())))
+    slightly[-2] ^= 1  # of a number's exponent or upper digits: still a sound array of about unit length
+    for damage in (b"", b"rubbish", slightly, bytes(slightly[:-8]), b"PK\3\4", b"\x93NUMPY\1\0v\0{'descr'"):
+        for path in whole:
+            path.write_bytes(damage)
         again = phrases()
-        assert_close(again.embed(["cat"]), expected)
-        assert again.n_encoded == 1
-    np.save(path, np.zeros(16, dtype="float32"))
-    assert_close(phrases().embed(["cat"]), expected)
+        assert np.array_equal(again.embed(["cat", "dog"]), expected)
+        assert again.n_encoded == 2 and capsys.readouterr().err.count("some are damaged") == 1
+        assert phrases().embed(["cat", "dog"]).tolist() == expected.tolist() and capsys.readouterr().err == ""
+    assert {path: path.read_bytes() for path in cache.iterdir()} == whole
+
+
+def test_what_an_older_version_kept_is_not_read(phrases, cache):
+    cache.mkdir(parents=True)
+    np.save(cache / f"{phrases()._key('cat')}.npy", np.eye(16, dtype=np.float32)[0])
+    one = phrases()
+    one.embed(["cat"])
+    assert one.n_encoded == 1
 
 
 def test_an_unwritable_cache_is_said_and_harmless(phrases, tmp_path, monkeypatch, capsys):

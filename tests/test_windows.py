@@ -60,6 +60,8 @@ def test_sizes_are_whole_patches_within_bounds(height, width, short_side, patch)
 def test_known_sizes():
     assert model_size(375, 500, 336, 16) == (336, 448)
     assert model_size(500, 375, 336, 16) == (448, 336)
+    assert model_size(333, 500, 336, 16) == (336, 512)  # 31.53 patches are 32
+    assert model_size(340, 500, 336, 16) == (336, 496)  # 30.88 are 31
     assert model_size(1, 1, 336, 16) == (336, 336)
     assert model_size(10, 1000, 336, 16) == (16, 2048)
 

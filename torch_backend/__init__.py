@@ -5,6 +5,7 @@
 - `vision`: other vision models, for proxyclip and fsa.
 - `weights`: files of weights read, fetched, and told apart.
 - `device`: where PyTorch computes.
+- `undisturbed`: what the caller has left on, autocast and the like, set aside.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError
-from core.files.records import load_record, save_record
+from core.files.records import Header, load_record, require, save_record
 from core.primitives.arrays import Array, as_numpy
 
-KIND = "features 1"
+KIND = "features 2"
 MIDDLE_LAYER = 8  # of 12 blocks, where SC-CLIP finds content best kept apart
 
 
@@ -133,7 +133,7 @@ class ClipFeatures:
     @classmethod
     def load(cls, path: str | Path) -> "ClipFeatures":
         """Reads what `save` wrote, as NumPy arrays. Raises InputError for any other file."""
-        return load_record(path, KIND, "features file", cls._restored)
+        return load_record(path, KIND, "features file", cls._restored, _gate, finite=True)
 
     @classmethod
     def _restored(cls, facts: dict[str, Any], arrays: dict[str, Array]) -> "ClipFeatures":
@@ -143,6 +143,37 @@ class ClipFeatures:
         rows, columns = facts["grid"]
         source = dict(facts["source"]) if facts.get("source") else None
         return cls(hidden, head, (rows, columns), arrays.get("attention"), source)
+
+
+def _gate(facts: dict[str, Any], headers: Mapping[str, Header]) -> None:
+    """What a saved record must be: float32 throughout, and every shape what the grid and the heads make it."""
+    sides, n_heads, eps = facts["grid"], facts["n_heads"], facts["eps"]
+    counts = [*sides, n_heads] if isinstance(sides, list) and len(sides) == 2 else [0]
+    if not all(type(count) is int and count > 0 for count in counts):
+        raise ValueError("its grid and its number of heads must be whole numbers above 0")
+    if type(eps) is not float or not 0 < eps < 1:
+        raise ValueError(f"its eps is {eps!r}, not between 0 and 1")
+    _check_source(facts["source"])
+    layers = [name for name in headers if name.startswith("hidden.")]
+    if "hidden.0" not in layers or len(headers["hidden.0"].shape) != 3:
+        raise ValueError("it lacks hidden states of three dimensions")
+    n_pictures, _, width = headers["hidden.0"].shape
+    proj = headers["weights.proj"].shape if "weights.proj" in headers else ()
+    if n_pictures < 1 or width < 1 or width % n_heads or len(proj) != 2 or proj[1] < 1:
+        raise ValueError(f"its pictures, width or projection do not fit {n_heads} heads")
+    n_tokens = 1 + sides[0] * sides[1]
+    shapes = {f"hidden.{i}": (n_pictures, n_tokens, width) for i in range(len(layers))}
+    shapes |= {f"weights.{name}": shape for name, shape in weight_shapes(width, proj[1]).items()}
+    if "attention" in headers:
+        shapes["attention"] = (n_pictures, n_heads, n_tokens, n_tokens)
+    require(headers, shapes, "float32")
+
+
+def _check_source(source: Any) -> None:
+    """Raises ValueError for anything but None and a flat table of texts and whole numbers."""
+    values = source.values() if isinstance(source, dict) else [] if source is None else [None]
+    if not all(type(value) in (str, int) for value in values):
+        raise ValueError("its source is no table of texts and whole numbers")
 
 
 class _Lazy(Sequence):

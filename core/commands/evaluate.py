@@ -14,7 +14,10 @@ from core.backends import PACKAGES
 from core.clip.model import ClipModel
 from core.commands.options import (
     MODEL,
+    PATH_MOST,
     OneLineParser,
+    a_file,
+    a_path,
     add_method,
     add_model,
     add_settings,
@@ -26,14 +29,16 @@ from core.errors import InputError
 from core.evaluation import on_scenes, one_method
 from core.evaluation import search as searching
 from core.evaluation.compositions import measured_methods
-from core.evaluation.data.datasets import DATASETS, find_samples
+from core.evaluation.data.datasets import DATASETS, find_samples, passed_over
 from core.evaluation.data.derive import derive_labels
 from core.evaluation.data.labels import check_first
+from core.evaluation.predictions import Wanted
 from core.evaluation.published.names import STAND_INS
 from core.evaluation.published.presets import THRESHOLDS, check_overrides, preset_note
 from core.evaluation.report import describe_configuration, markdown_table, summary, table
 from core.files.writing import make_folder, write_json
 from core.methods.registry import resolve_options
+from core.notes import one_line
 from core.segment.settings import KINDS
 
 EPILOG = """\
@@ -47,7 +52,16 @@ data sets (--root is the folder shown, or one that holds it; core/evaluation/dat
   scenes                   drawn here from a seed; the embedded model's own words
 
 A run goes on where it stopped, also after it was killed: the same command again. Each method's settings are its authors';
-what is given here goes before them, and is recorded. Exit code: 0 when all went well, 2 when the call or any picture was bad.
+what is given here goes before them, and is recorded.
+
+--save-labels writes STEM.png for each picture, in the data set's own ids as its label pictures and its server have them: VOC
+0..20 with VOC's palette (voc20 1..20), ADE20K and context59 1..C, context60 0..59, Cityscapes' labelIds 7..33 with the CITY/
+left out, COCO the stuff-thing maps' values 0..181 (category id less one; 255 is COCO-Object's background). --save-overlays
+writes STEM_overlay.png, coloured and with a legend. Both appear whole or not at all; a run that goes on writes what is missing;
+several runs write into DIR/DATASET_METHOD_BACKEND. A file that is another run's is replaced with --restart only, and one that
+this command has not written never.
+
+Exit code: 0 when all went well, 2 when the call or any picture was bad.
 """
 ONE_METHODS = ("pamr", "pamr_iterations", "pamr_dilations", "external")
 """Settings that on scenes, where the rows differ in them, go with `--method` alone."""
@@ -62,13 +76,14 @@ def make_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", choices=("scenes", *DATASETS), default="scenes", metavar="NAME",
                       help="scenes, or one of those below (default: %(default)s)")  # fmt: skip
-    data.add_argument("--root", metavar="DIR", help="folder of the data set")
+    data.add_argument("--root", type=a_path, metavar="DIR", help="folder of the data set")
     data.add_argument("--derive-labels", action="store_true",
                       help="make the labels that COCO or Cityscapes lack from their others, and end")  # fmt: skip
     data.add_argument("--limit", type=whole_number, metavar="N",
                       help="the first N pictures (default: all); scenes of each kind (default: 500)")  # fmt: skip
     data.add_argument("--seed", type=whole_number, metavar="S", help="of the scenes (default: 1000)")
-    data.add_argument("--classes-file", metavar="FILE", help="class names in place of the authors', a line per class")
+    data.add_argument("--classes-file", type=a_path, metavar="FILE",
+                      help="class names in place of the authors', a line per class")  # fmt: skip
 
     model = parser.add_argument_group("model")
     add_model(model)
@@ -86,8 +101,12 @@ def make_parser() -> argparse.ArgumentParser:
     add_settings(method)
 
     output = parser.add_argument_group("output")
-    output.add_argument("--out", metavar="DIR", help="journal and results (default: out/evaluation/DATASET_METHOD_BACKEND)")
-    output.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    output.add_argument("--out", type=a_path, metavar="DIR",
+                        help="journal and results (default: out/evaluation/DATASET_METHOD_BACKEND)")  # fmt: skip
+    output.add_argument("--json", type=a_file, metavar="FILE", help="write the figures here too")
+    output.add_argument("--save-labels", type=a_path, metavar="DIR",
+                        help="write STEM.png of each picture, in the data set's own ids")  # fmt: skip
+    output.add_argument("--save-overlays", type=a_path, metavar="DIR", help="write STEM_overlay.png of each picture")
     output.add_argument("--markdown", action="store_true", help="print the scenes' table in Markdown")
     output.add_argument("--workers", type=whole_number, default=2, metavar="N", help="threads that read pictures (default: 2)")
     output.add_argument("--restart", action="store_true", help="forget what the journal has")
@@ -114,8 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> None:
     """Raises InputError for options that make no sense together."""
     scenes = arguments.dataset == "scenes"
-    alien = ("root", "derive_labels", "classes_file", *THRESHOLDS, "out", "restart") if scenes else (
-        "seed", "search", "markdown")  # fmt: skip
+    alien = ("seed", "search", "markdown")
+    if scenes:
+        alien = ("root", "derive_labels", "classes_file", *THRESHOLDS, "out", "save_labels", "save_overlays", "restart")
     for name in alien:
         if getattr(arguments, name) not in (None, False):
             what = "the scenes" if scenes else f"the data set {arguments.dataset}"
@@ -151,8 +171,9 @@ def evaluate_dataset(arguments: argparse.Namespace) -> int:
     for method in methods:
         check_overrides(method, dataset, overrides(arguments, method), dict(arguments.option))
     samples = find_samples(dataset, arguments.root)
-    for note in (*check_first(samples, dataset), *filter(None, map(preset_note, methods))):
-        print(f"note: {note}", file=sys.stderr)
+    notes = [*passed_over(dataset, arguments.root), *check_first(samples, dataset), *filter(None, map(preset_note, methods))]
+    for note in notes:
+        print(f"note: {one_line(note)}", file=sys.stderr)
     records, model = [], chosen(arguments, MODEL)
     for method, backend in runs:
         prepared = one_method.prepare(
@@ -162,8 +183,9 @@ def evaluate_dataset(arguments: argparse.Namespace) -> int:
         model = in_hand(prepared.segmenter.clip, arguments)
         print(f"{describe_configuration(prepared.configuration)}\n")
         folder = out_folder(arguments, method, backend, len(runs) > 1)
-        record = one_method.measure(prepared, folder, arguments.workers, arguments.restart)
-        print(f"{summary(record) if len(runs) > 1 else table(record)}\n{folder / one_method.RESULT}\n")
+        wanted = saved(arguments, method, backend, len(runs) > 1)
+        record = one_method.measure(prepared, folder, arguments.workers, arguments.restart, wanted)
+        print(f"{summary(record) if len(runs) > 1 else table(record)}\n{one_line(folder / one_method.RESULT, PATH_MOST)}\n")
         records.append(record)
     print(markdown_table(records))
     if records[0]["note"]:
@@ -192,6 +214,13 @@ def out_folder(arguments: argparse.Namespace, method: str, backend: str, several
     if arguments.out is None:
         return Path("out", "evaluation", name)
     return Path(arguments.out, name) if several else Path(arguments.out)
+
+
+def saved(arguments: argparse.Namespace, method: str, backend: str, several: bool) -> Wanted:
+    """Where a run's labels and overlays go; below the folders named where there are several runs."""
+    name = f"{arguments.dataset}_{method}_{backend}" if several else ""
+    folders = (arguments.save_labels, arguments.save_overlays)
+    return Wanted(*(None if folder is None else Path(folder, name) for folder in folders))
 
 
 def evaluate_scenes(arguments: argparse.Namespace) -> int:

@@ -4,24 +4,52 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from core.errors import InputError
+from core.commands.streams import give_up_output, output_is_lost, ready_streams
+from core.errors import InputError, first_line, lacks_memory
 from core.methods.compose import PARTS
 from core.methods.registry import METHODS
+from core.notes import one_line
 from core.segment.settings import KINDS, SAYS
 
 MODEL = ("model", "pretrained", "quick_gelu", "device", "precision")
 """The options of `add_model`, which are the Segmenter's keywords."""
 
 
+MOST = 1500
+"""Characters of an error, at most: words and names of any length stand in it."""
+
+PATH_MOST = 5000
+"""Characters of a path that is printed, more than a system takes: it is there to be copied."""
+
+UNFORESEEN = (OSError, UnicodeError, OverflowError, RecursionError, MemoryError)
+"""What odd names, places and numbers may still raise where nobody has thought of them."""
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As it is, with streams that can be written to."""
+        ready_streams()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with exit code 2."""
-        self.exit(2, f"error: {message} (--help lists all options)\n")
+        self.exit(2, f"error: {one_line(message, MOST)} (--help lists all options)\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """What argparse prints, the help above all: to a closed pipe or a full disk as any other output."""
+
+        def write() -> int:
+            (file or sys.stderr).write(message)
+            return 0
+
+        if code := exit_code(write):
+            sys.exit(code)
 
 
 def add_model(group: Any) -> None:
@@ -78,6 +106,18 @@ def add_switch(group: Any, name: str, text: str) -> None:
     group.add_argument(name, action=argparse.BooleanOptionalAction, default=None, help=text)
 
 
+def a_path(text: str) -> str:
+    """The name of a file or a folder; an empty one would pass for the current folder, or for none."""
+    if not text:
+        raise argparse.ArgumentTypeError("it must name a file or a folder, not ''")
+    return text
+
+
+def a_file(text: str) -> Path:
+    """The same as a Path."""
+    return Path(a_path(text))
+
+
 def whole_number(text: str) -> int:
     """A whole number, 0 or more."""
     if not (text.isascii() and text.isdecimal()):
@@ -112,18 +152,38 @@ def one_value(text: str) -> bool | int | float | str:
 def exit_code(run: Callable[[], int], interrupted: str = "interrupted") -> int:
     """What `run` gives, or the code of how it ended: 2 and one line for bad input, 130 for Ctrl-C, 141 for a closed pipe.
 
-    A name that the terminal cannot write does not end the run.
+    A place that cannot be read or written, the output's too, is bad input, even where nobody has foreseen it. Any other error
+    is a bug, and keeps its traceback. A name that the terminal cannot write does not end the run.
     """
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None is one that was closed
-        stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    ready_streams()
     try:
-        return run()
+        code = run()
+        sys.stdout.flush()
+        return code
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error, MOST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output has left, as `head` does; what is still unwritten must go nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output has left, as `head` does
+        give_up_output()
         return 141
+    except UNFORESEEN as error:
+        lost = output_is_lost()
+        if lost:
+            give_up_output()
+        said = f"the output cannot be written: {error.strerror}" if lost and isinstance(error, OSError) else _cause(error)
+        print(f"error: {one_line(said, MOST)}", file=sys.stderr)
+        return 2
+
+
+def _cause(error: Exception) -> str:
+    if lacks_memory(error):
+        return "there is not enough memory"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return first_line(error)
+    name = error.filename if error.filename2 is None else error.filename2
+    if name is None:
+        return f"reading or writing failed: {error.strerror}"
+    return f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {error.strerror}"

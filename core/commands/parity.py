@@ -8,10 +8,21 @@ from typing import Any
 
 from core.backends import PACKAGES, load_backend
 from core.clip.features import ClipFeatures
-from core.commands.options import MODEL, OneLineParser, add_method, add_model, add_settings, chosen, exit_code
+from core.commands.options import (
+    MODEL,
+    PATH_MOST,
+    OneLineParser,
+    a_path,
+    add_method,
+    add_model,
+    add_settings,
+    chosen,
+    exit_code,
+)
 from core.errors import InputError
 from core.files.writing import make_folder, write_json, write_text
 from core.methods.registry import resolve_options
+from core.notes import one_line
 from core.parity.cases.catalogue import DTYPES, Case, choose_cases, feature_cases, seeded_cases
 from core.parity.comparison import Row, compare_all
 from core.parity.dumps import load_pair, save_dump
@@ -70,8 +81,8 @@ def add_cases(parser: argparse.ArgumentParser) -> None:
 
 def add_reports(parser: argparse.ArgumentParser) -> None:
     """The options that say where the report goes."""
-    parser.add_argument("--json", metavar="FILE", help="write all figures here")
-    parser.add_argument("--html", metavar="FILE", help="draw the differences in this self-contained page")
+    parser.add_argument("--json", type=a_path, metavar="FILE", help="write all figures here")
+    parser.add_argument("--html", type=a_path, metavar="FILE", help="draw the differences in this self-contained page")
 
 
 def report_parser() -> OneLineParser:
@@ -83,7 +94,8 @@ def report_parser() -> OneLineParser:
     parser.add_argument("--list", action="store_true", help="name the cases and leave")
     add_reports(parser)
     picture = parser.add_argument_group("your own picture")
-    picture.add_argument("--picture", metavar="FILE", help="compare the heads on this picture instead of seeded inputs")
+    picture.add_argument("--picture", type=a_path, metavar="FILE",
+                         help="compare the heads on this picture instead of seeded inputs")  # fmt: skip
     picture.add_argument("--classes", nargs="+", metavar="CLASS", help='class names; "sofa,couch" joins synonyms')
     add_model(picture)
     add_method(picture, default=None)
@@ -95,8 +107,9 @@ def dump_parser() -> OneLineParser:
     """`parity.py dump`."""
     parser = make_parser("parity.py dump", "--backend NAME --out FILE|DIR [options]")
     parser.add_argument("--backend", choices=PACKAGES, required=True, metavar="NAME", help=", ".join(PACKAGES))
-    parser.add_argument("--out", required=True, metavar="FILE|DIR", help="an .npz file, or a folder for parity-BACKEND.npz")
-    parser.add_argument("--features", metavar="FILE",
+    parser.add_argument("--out", type=a_path, required=True, metavar="FILE|DIR",
+                        help="an .npz file, or a folder for parity-BACKEND.npz")  # fmt: skip
+    parser.add_argument("--features", type=a_path, metavar="FILE",
                         help="run the methods on what `segment.py --save-features` wrote, not on seeded inputs")  # fmt: skip
     add_cases(parser)
     return parser
@@ -161,9 +174,10 @@ def dump_command(arguments: argparse.Namespace) -> int:
     complete = arguments.only is None and not arguments.features
     run = run_backend(arguments.backend, choose_cases(cases, arguments.only), arguments.dtypes, complete)
     save_dump(run, path)
-    print(f"{path}: {len(run.about)} cases on {arguments.backend}, {' and '.join(sorted(set(arguments.dtypes)))}")
+    dtypes = " and ".join(sorted(set(arguments.dtypes)))
+    print(f"{one_line(path, PATH_MOST)}: {len(run.about)} cases on {arguments.backend}, {dtypes}")
     for key, error in run.errors.items():
-        print(f"error: {', '.join(key)}: {error}", file=sys.stderr)
+        print(f"error: {', '.join(key)}: {one_line(error)}", file=sys.stderr)
     return 1 if run.errors else 0
 
 
@@ -195,7 +209,7 @@ def usable_backends(asked: Sequence[str] | None) -> list[str]:
         except InputError as error:
             if asked is not None:
                 raise
-            print(f"note: left out: {error}", file=sys.stderr)
+            print(f"note: left out: {one_line(error)}", file=sys.stderr)
         else:
             names.append(name)
     if len(names) < 2:
@@ -236,8 +250,8 @@ def report(
     print("\n".join([*table_lines(rows), *summary_lines(rows)]))
     if arguments.json is not None:
         write_json(arguments.json, record(runs, rows, more))
-        print(arguments.json)
+        print(one_line(arguments.json, PATH_MOST))
     if arguments.html is not None:
         write_text(arguments.html, report_page(runs, rows, results))
-        print(arguments.html)
+        print(one_line(arguments.html, PATH_MOST))
     return 0 if passed(rows) else 1

@@ -6,11 +6,12 @@ from typing import Any
 
 from core.evaluation.compositions import reads_external
 from core.evaluation.data.datasets import DataSet, Sample
+from core.evaluation.predictions import Wanted
 from core.evaluation.published.names import FOLDER, read_names, stand_in_names
 from core.evaluation.published.presets import check_overrides, preset_for
 from core.evaluation.report import make_record, markdown_table, table
 from core.evaluation.run import Run, evaluate, run_configuration
-from core.files.writing import make_folder, write_json, write_text
+from core.files.writing import json_text, make_folder, write_texts
 from core.segment.segmenter import Segmenter
 
 RESULT, TABLE = "result.json", "result.md"
@@ -50,17 +51,19 @@ def prepare(
     return Run(dataset, samples, segmenter, segmenter.query(names), configuration)
 
 
-def measure(run: Run, folder: str | Path, workers: int = 2, restart: bool = False) -> dict[str, Any]:
+def measure(
+    run: Run, folder: str | Path, workers: int = 2, restart: bool = False, wanted: Wanted | None = None
+) -> dict[str, Any]:
     """Run what was prepared, write `result.json` and `result.md` into `folder` beside the journal, and give the record.
 
     Raises InputError where `core.evaluation.run.evaluate` does.
     """
     folder = make_folder(folder)
-    matrix, failed = evaluate(run, folder, workers, restart)
+    matrix, failed = evaluate(run, folder, workers, restart, wanted)
     record = make_record(run.dataset, run.configuration, matrix, failed)
-    write_json(folder / RESULT, record)
     note = f"{record['note']}\n\n" if record["note"] else ""
-    write_text(folder / TABLE, f"{note}{markdown_table([record])}\n\n```\n{table(record)}\n```\n")
+    markdown = f"{note}{markdown_table([record])}\n\n```\n{table(record)}\n```\n"
+    write_texts(folder, {TABLE: markdown, RESULT: json_text(record)})
     return record
 
 

@@ -16,7 +16,9 @@ from core.evaluation.data.datasets import DataSet, Sample
 from core.evaluation.data.labels import load
 from core.evaluation.journal import Journal
 from core.evaluation.metrics import confusion_matrix, figures
+from core.evaluation.predictions import Predictions, Wanted
 from core.files.writing import make_folder
+from core.notes import note, one_line
 from core.progress import Progress
 from core.segment.query import Query
 from core.segment.segmenter import Segmenter
@@ -56,33 +58,53 @@ def run_configuration(
     }
 
 
-def evaluate(run: Run, folder: Path, workers: int = 2, restart: bool = False) -> tuple[np.ndarray, dict[str, str]]:
+def evaluate(
+    run: Run, folder: Path, workers: int = 2, restart: bool = False, wanted: Wanted | None = None
+) -> tuple[np.ndarray, dict[str, str]]:
     """The confusion matrix (C, C) of a data set, and what was wrong with the pictures that could not be measured.
 
     The journal in `folder` keeps what was measured; pictures that an earlier run of the same configuration measured are
     not measured again, those that failed then are tried again. workers: threads that read pictures and labels ahead.
+    wanted: what is written of each picture; one that was measured and lacks it is segmented again, and not counted twice.
 
     Memory does not grow with the number of pictures. Raises InputError for a journal that cannot serve, or whose pictures or
-    labels have changed since.
+    labels have changed since, and where `core.evaluation.predictions` does.
     """
     dataset, failed = run.dataset, {}
-    with Journal(make_folder(folder) / JOURNAL, run.configuration, dataset.n_classes, restart) as journal:
-        left = [sample for sample in run.samples if sample.name not in journal.done]
+    names = [sample.name for sample in run.samples]
+    predictions = Predictions(wanted or Wanted(), dataset, run.samples, run.configuration, run.query.classes.names)
+    predictions.check_free(restart)
+    with Journal(make_folder(folder) / JOURNAL, run.configuration, dataset.n_classes, restart, names) as journal:
+        if journal.n_damaged:
+            note(damage(journal))
         _check_unchanged(run.samples, journal)
-        progress = Progress(len(run.samples), len(journal.done))
+        if restart:
+            predictions.remove()
+        left = [sample for sample in run.samples if not predictions.complete(sample, journal.done.get(sample.name))]
+        progress = Progress(len(run.samples), len(run.samples) - len(left))
         ahead = load_ahead(left, lambda sample: (*load(sample, dataset), files_digest(sample)), workers)
         with closing(progress), closing(ahead):
             for sample, loaded in ahead:
                 try:
                     image, truth, files = loaded.result()
-                    matrix = confusion_matrix(truth, run.segmenter.labels(image, run.query), dataset.n_classes)
+                    labels = run.segmenter.labels(image, run.query)
+                    matrix = confusion_matrix(truth, labels, dataset.n_classes)
                 except SURVIVED as error:
                     failed[sample.name] = reason_of(error)
-                    progress.say(f"error: {sample.name}: {failed[sample.name]}")
+                    progress.say(f"error: {one_line(f'{sample.name}: {failed[sample.name]}')}")
                 else:
-                    journal.add(sample.name, matrix, files)
+                    predictions.write(sample, image, labels, files)
+                    if sample.name not in journal.done:
+                        journal.add(sample.name, matrix, files)
                 progress.step(f"mIoU {100 * figures(journal.matrix).miou:.2f}")
         return journal.matrix, failed
+
+
+def damage(journal: Journal) -> str:
+    """What is said of damaged lines."""
+    n = journal.n_damaged
+    lines, pictures = ("1 line", "its picture is") if n == 1 else (f"{n} lines", "their pictures are")
+    return f"{lines} of {one_line(journal.path)} cannot be believed, damaged or another run's: {pictures} measured again"
 
 
 def files_digest(sample: Sample) -> str:

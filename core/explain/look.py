@@ -64,7 +64,7 @@ def look(
     """
     image, query, ops = read_picture(picture), segmenter.query(classes), segmenter.ops
     check_place(at, image)
-    with ops.no_grad():
+    with ops.undisturbed():
         (one,) = segmenter.passes(image, segmenter.view(image).whole, features)
         embeddings, seen = segmenter.embeddings(*one, query)
         after = _labelled(segmenter, image, embeddings, query)

@@ -1,5 +1,6 @@
 """Pictures segmented one after another into a folder: one that is bad is told of, and the others go on."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from core.clip.features import ClipFeatures
 from core.errors import SURVIVED, InputError, reason_of
 from core.explain.look import check_place
 from core.explain.sheets import explain
+from core.files.reading import read_json
 from core.results.segmentation import Segmentation
 from core.segment.pictures import read_picture
 from core.segment.query import Query
@@ -61,10 +63,15 @@ def segment_pictures(
     for picture, stem in zip(pictures, stems, strict=True):
         try:
             image = read_picture(picture)
-        except InputError as error:
-            yield Outcome(picture, error=str(error))
+        except SURVIVED as error:
+            reason = reason_of(error, "make the picture smaller")
+            yield Outcome(picture, error=reason if isinstance(error, InputError) else f"{picture}: {reason}")
             continue
-        begun = begun or start()
+        try:
+            begun = begun or start()
+        except (MemoryError, RuntimeError) as error:  # beside a smaller picture there may be room for the model
+            yield Outcome(picture, error=f"{picture}: {reason_of(error, 'make the picture smaller')}")
+            continue
         try:
             outcome = segment_one(*begun, picture, image, stem, wanted)
         except SURVIVED as error:
@@ -95,7 +102,8 @@ def segment_one(segmenter: Segmenter, query: Query, picture: str, image: np.ndar
     try:
         paths = result.save(wanted.folder, stem, scores=wanted.scores, configuration=facts, more=more)
     except OSError as error:
-        raise InputError(f"its results cannot be written to {wanted.folder}: {error.strerror or error}") from None
+        place = f"{wanted.folder}: {error.filename}" if error.filename else wanted.folder
+        raise InputError(f"its results cannot be written to {place}: {error.strerror or error}") from None
     return Outcome(picture, result, paths)
 
 
@@ -104,7 +112,7 @@ def choose_stems(pictures: Sequence[str], folder: Path) -> list[str]:
 
     Taken: by a picture before it, whatever the case, or because a result would overwrite one of the pictures.
     """
-    sources = {Path(picture).resolve() for picture in pictures}
+    sources = {os.path.realpath(picture) for picture in pictures}
     stems: list[str] = []
     taken: set[str] = set()
     for picture in pictures:
@@ -118,5 +126,21 @@ def choose_stems(pictures: Sequence[str], folder: Path) -> list[str]:
     return stems
 
 
-def _overwrites(sources: set[Path], folder: Path, stem: str) -> bool:
-    return not sources.isdisjoint((folder / f"{stem}{ending}").resolve() for ending in ENDINGS)
+def _overwrites(sources: set[str], folder: Path, stem: str) -> bool:
+    return not sources.isdisjoint(os.path.realpath(folder / f"{stem}{ending}") for ending in ENDINGS)
+
+
+def overwritten(picture: str, stem: str, folder: Path) -> str | None:
+    """What the results of a picture would overwrite that is not its own, for a person; None where there is no such thing.
+
+    Told by the JSON file that stands there: the picture that it names is another, or it is no result's.
+    """
+    report = folder / f"{stem}.json"
+    if not os.path.lexists(report):
+        return None
+    try:
+        earlier = read_json(report)["configuration"]["picture"]
+        same = earlier == picture or os.path.realpath(earlier) == os.path.realpath(picture)
+    except (ValueError, KeyError, TypeError):  # ValueError: not to be read as JSON, or no name of a file
+        return f"{report}, which is no picture's results"
+    return None if same else f"those of {earlier} in {folder}"

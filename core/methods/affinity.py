@@ -5,7 +5,6 @@ Written once over a backend's primitives `ops`. S is a similarity (B, N, N) of p
 
 from typing import Any
 
-from core.errors import InputError
 from core.primitives.arrays import Array
 
 AGGREGATION_EPS = 1e-6
@@ -35,12 +34,8 @@ def contrast_attention(ops: Any, similarity: Array, gamma: float = 3.0, beta: fl
     (B, N, N) -> (B, 1, N, N), the same for all heads. ProxyCLIP (Lan et al., ECCV 2024, section 3.3) with beta 1.2, SC-CLIP
     with beta 1. A row that is negative throughout keeps its largest entries. $\beta \bar S$, the same for all of a row, decides
     who takes part, not with what weight.
-
-    Raises InputError for a gamma that is not above 0.
     """
     similarity = ops.asarray(similarity)
-    if not gamma > 0:
-        raise InputError(f"gamma must be above 0, not {gamma}")
     mean = ops.mean(similarity, axis=(1, 2), keepdims=True)
     floor = ops.minimum(ops.max(similarity, axis=-1, keepdims=True), beta * mean)
     batch, n, _ = similarity.shape

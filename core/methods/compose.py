@@ -4,11 +4,12 @@ What a method allows stands in its record (`core.methods.registry`); here are th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InputError
-from core.methods.feedback import Feedback, feedback_idle
+from core.methods.feedback import FEEDBACK_LIMITS, Feedback, feedback_idle
+from core.methods.limits import COUNT, PATCHES, SHARE, Limit
 from core.primitives.arrays import Array
 
 Idle = Callable[[Mapping[str, Any], Sequence[str]], Mapping[str, str]]
@@ -22,16 +23,19 @@ def nothing_idle(options: Mapping[str, Any], parts: Sequence[str]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Part:
-    """What can be added to a method: the options that it brings, with their published values, and `idle` as in a record."""
+    """What can be added to a method: the options that it brings, with their published values; the rest as in a record."""
 
     options: Mapping[str, Any]
     idle: Idle = nothing_idle
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 PARTS: dict[str, Part] = {
-    "neighbourhood": Part({"gaussian_std": 5.0}),
-    "repair": Part({"n_neighbors": 30, "contamination": 0.05}),
-    "fsa": Part({"isolate": True, "prune": True, "ensemble": True, "sharpness": 3.0, "mass": 0.45}, feedback_idle),
+    "neighbourhood": Part({"gaussian_std": 5.0}, limits={"gaussian_std": PATCHES}),
+    "repair": Part({"n_neighbors": 30, "contamination": 0.05}, limits={"n_neighbors": COUNT, "contamination": SHARE}),
+    "fsa": Part(
+        {"isolate": True, "prune": True, "ensemble": True, "sharpness": 3.0, "mass": 0.45}, feedback_idle, FEEDBACK_LIMITS
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from core.methods.limits import SHARE, SHARPNESS
 from core.primitives.arrays import Array
 from core.primitives.chunks import row_blocks
 
@@ -36,6 +37,9 @@ class Feedback:
     def on(self) -> bool:
         """Whether any of the strategies is on; with none the attention is left as it is."""
         return self.isolate or self.prune or self.ensemble
+
+
+FEEDBACK_LIMITS = {"sharpness": SHARPNESS, "mass": SHARE}
 
 
 def feedback_idle(options: Mapping[str, Any], parts: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from core.backends import load_backend
 from core.clip.features import ClipFeatures
 from core.errors import InputError
 from core.methods.compose import PARTS, Idle, given_and_own, nothing_idle, split_name
-from core.methods.feedback import feedback_idle
+from core.methods.feedback import FEEDBACK_LIMITS, feedback_idle
 from core.methods.last_block import (
     ATTENTION_STRATEGIES,
     BLOCKS,
@@ -28,10 +28,12 @@ from core.methods.last_block import (
     sclip,
     vanilla,
 )
+from core.methods.limits import CONTRAST, COSINE, COUNT, FACTOR, LAYER, MEANS, PATCHES, SHARE, Limit, said
 from core.methods.outliers import DETECTORS
 from core.methods.proxyclip_fsa import fsa, proxyclip
 from core.methods.scclip_sfp import scclip, sfp, sfp_idle
 from core.methods.seen import Seen, Steps
+from core.notes import one_line
 from core.primitives.arrays import Array
 from core.primitives.outlier_factor import VARIANTS
 
@@ -43,9 +45,10 @@ class Method:
     recipe: the function; its keyword-only parameters are the method's options, their defaults the published values.
     needs: what it reads beside the hidden states, of "text", "external" and "attention" (block L-2's). needs_with: the same
     where an option has a value, such as {"attention": ("detector", "SOM")}. choices: the values an option may have, where
-    they are words. idle: tells which options have no effect among others. takes: the parts that can be added to it. refuses:
-    others, with the reason. preset: whose settings it is evaluated with (`core.evaluation.published`), its own authors' or
-    those of another; None where nobody's fit. pamr: whether it was published with PAMR.
+    they are words. limits: between which values an option lies, where it is a number or several. idle: tells which options
+    have no effect among others. takes: the parts that can be added to it. refuses: others, with the reason. preset: whose
+    settings it is evaluated with (`core.evaluation.published`), its own authors' or those of another; None where nobody's
+    fit. pamr: whether it was published with PAMR.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Method:
     needs: tuple[str, ...] = ()
     needs_with: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict)
     idle: Idle = nothing_idle
     takes: tuple[str, ...] = ()
     refuses: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +71,11 @@ class Method:
 
 
 ALL = tuple(PARTS)
+CALIBRATION = {
+    "beta": COSINE, "pre_layer": LAYER, "post_layer": LAYER, "multi_layers": LAYER, "res_cls": FACTOR, "n_neighbors": COUNT,
+    "contamination": SHARE,
+}  # fmt: skip
+PROXY = {"beta": MEANS, "gamma": CONTRAST}
 ELSEWHERE = "{}'s attention is another model's, on that model's grid"
 METHODS: dict[str, Method] = {
     method.name: method
@@ -85,24 +94,27 @@ METHODS: dict[str, Method] = {
             "naclip", naclip, takes=("repair", "fsa"), preset="naclip", pamr=True,
             refuses={"neighbourhood": "naclip has its neighbourhood already"},
             choices={"attn_strategy": ATTENTION_STRATEGIES, "arch": BLOCKS}, idle=naclip_idle,
+            limits={"gaussian_std": PATCHES},
         ),
         Method(
             "scclip", scclip, takes=("neighbourhood", "fsa"), preset="scclip",
             refuses={"repair": "scclip repairs its outliers already"},
-            choices={"self_attention": ("kk", "qk"), "lof_variant": VARIANTS},
+            choices={"self_attention": ("kk", "qk"), "lof_variant": VARIANTS}, limits=CALIBRATION,
         ),
         Method(
             "sfp", sfp, takes=("neighbourhood", "fsa"), preset="sfp",
             refuses={"repair": "sfp repairs its outliers already"}, needs_with={"attention": ("detector", "SOM")},
             choices={"detector": DETECTORS, "attention": ("released", "notes")}, idle=sfp_idle,
+            limits=CALIBRATION | {"n_outliers": COUNT, "res_scale": FACTOR},
         ),
         Method(
             "proxyclip", proxyclip, needs=("external",), takes=("repair", "fsa"), preset="proxyclip",
-            refuses={"neighbourhood": ELSEWHERE.format("proxyclip")},
+            refuses={"neighbourhood": ELSEWHERE.format("proxyclip")}, limits=PROXY,
         ),
         Method(
             "fsa", fsa, needs=("external", "text"), takes=("repair",), preset="fsa", idle=feedback_idle,
             refuses={"neighbourhood": ELSEWHERE.format("fsa"), "fsa": "fsa is proxyclip with the feedback already"},
+            limits=PROXY | FEEDBACK_LIMITS,
         ),
     )
 }  # fmt: skip
@@ -140,20 +152,27 @@ def resolve_options(name: str, chosen: Mapping[str, Any], own: Mapping[str, Any]
     """The options with which a method runs: the published ones, over them the model's `own`, over them the `chosen`.
 
     An option that has no effect among the others is left out. Raises InputError when there is no such method or option, a
-    value is of another kind than the published one or none that can be chosen, or a chosen option has no effect.
+    value is of another kind than the published one, none that can be chosen or outside its limits, or a chosen option has no
+    effect.
     """
     (method, parts), published = find_method(name), method_options(name)
     unknown = [option for option in chosen if option not in published]
     if unknown:
         offers = f"its options are {', '.join(published)}" if published else "it has none"
-        raise InputError(f"method {name} has no option {', '.join(unknown)}: {offers}")
-    for option, value in chosen.items():
+        raise InputError(f"method {name} has no option {one_line(', '.join(unknown), 200)}: {offers}")
+    given = {option: own[option] for option in published if own and option in own} | dict(chosen)
+    limits = dict(method.limits)
+    for part in parts:
+        limits |= PARTS[part].limits
+    for option, value in given.items():
         if not _alike(value, published[option]):
-            raise InputError(f"option {option} of {name} must be like the published {published[option]!r}, not {value!r}")
+            raise InputError(f"option {option} of {name} must be like the published {published[option]!r}, not {said(value)}")
         offered = method.choices.get(option, (value,))
         if value not in offered:
-            raise InputError(f"option {option} of {name} must be one of {', '.join(offered)}, not {value!r}")
-    values = published | {option: own[option] for option in published if own and option in own} | dict(chosen)
+            raise InputError(f"option {option} of {name} must be one of {', '.join(offered)}, not {said(value)}")
+        if option in limits and not limits[option].allows(value):
+            raise InputError(f"option {option} of {name} must be {limits[option]}, not {said(value)}")
+    values = published | given
     idle = dict(method.idle(values, parts))
     for part in parts:
         idle |= PARTS[part].idle(values, parts)
@@ -172,6 +191,18 @@ def _alike(value: Any, published: Any) -> bool:
         return isinstance(value, bool) and isinstance(published, bool)
     kinds = {int: Integral, float: Real, str: str}
     return isinstance(value, kinds[type(published)])
+
+
+def check_layers(name: str, options: Mapping[str, Any], n_layers: int) -> None:
+    """Raises InputError when an option names a block that an image tower of `n_layers` does not have before its last."""
+    method, _ = find_method(name)
+    for option, limit in method.limits.items():
+        if limit.layer and option in options:
+            value = options[option]
+            for layer in value if isinstance(value, tuple | list) else (value,):
+                if layer > n_layers - 2:
+                    has = f"this model's image tower has blocks 0 to {n_layers - 2} before its last"
+                    raise InputError(f"{has}, so layer {layer} is not there: option {option} of {name}")
 
 
 def method_needs(name: str, options: Mapping[str, Any] | None = None) -> frozenset[str]:
@@ -196,7 +227,7 @@ def apply_method(
     """
     record, parts = find_method(method)
     given, own = given_and_own(parts, resolve_options(method, options), text, external)
-    with ops.no_grad():
+    with ops.undisturbed():
         embeddings, steps = record.recipe(ops, features.to(ops), given, **own)
     return embeddings, Seen(ops, steps)
 
@@ -221,5 +252,6 @@ def patch_embeddings(
     Raises InputError for an unknown method, option or backend, or a backend that is not installed.
     """
     ops = load_backend(backend)
-    embeddings, _ = apply_method(ops, features, method, text, external, **options)
-    return ops.to_numpy(embeddings)
+    with ops.undisturbed():
+        embeddings, _ = apply_method(ops, features, method, text, external, **options)
+        return ops.to_numpy(embeddings)

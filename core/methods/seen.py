@@ -26,7 +26,7 @@ class Seen(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._computed:
-            with self._ops.no_grad():
+            with self._ops.undisturbed():
                 self._computed[name] = self._steps[name]()
         return self._computed[name]
 

@@ -72,7 +72,7 @@ def _pixels(
     features: ClipFeatures,
 ) -> dict[str, np.ndarray]:
     """The cosine logits (Q, H, W) and the labels (H, W), with the lead of the best class as a share of the largest logit."""
-    with ops.no_grad():
+    with ops.undisturbed():
         logits = segmenter.logits(image, query, features)
         result = results[ops.name] = segmenter.decided(image, logits, query)
     logits = ops.to_numpy(logits)

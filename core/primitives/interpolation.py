@@ -16,7 +16,7 @@ def mean_interpolation(ops: Any, fmap: Array, outliers: Array) -> Array:
     The sum over 3 x 3 neighbourhoods is a product with a band matrix on either side. Bai et al., SC-CLIP, 2024.
     """
     fmap = ops.asarray(fmap)
-    with ops.no_grad():  # for which Jittor would keep every intermediate array
+    with ops.undisturbed():  # for which Jittor would keep every intermediate array
         sound = 1 - ops.asarray(outliers, like=fmap)[:, None]
         total, count = (_neighbourhood_sum(ops, x) for x in (fmap * sound, sound))
         replaced = ops.where(count > 0.5, 1 - sound, 0.0)

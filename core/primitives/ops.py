@@ -10,7 +10,7 @@ so; Jittor rounds a number to float32 even beside float64, and so its backend me
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -19,11 +19,12 @@ from core.primitives.arrays import Array, as_numpy
 
 __all__ = [
     "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log",
-    "matmul", "max", "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax",
-    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "where",
+    "matmul", "max", "maximum", "mean", "minimum", "norm", "quantile", "reshape", "select_device", "softmax",
+    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "undisturbed", "where",
 ]  # fmt: skip
 
 EPS = 1e-12  # below this a length counts as zero
+NUMPYS_OWN = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 def asarray(x: Array, like: Array | None = None) -> Array:
@@ -175,6 +176,10 @@ def select_device(device: str | None = None) -> None:
         raise InputError(f"unknown device {device!r}: choose cpu or cuda")
 
 
-def no_grad() -> AbstractContextManager:
-    """A context in which nothing is recorded for gradients; heads need none."""
-    return nullcontext()
+def undisturbed() -> AbstractContextManager:
+    """A context in which nothing counts that the caller has left on, and nothing is recorded for gradients.
+
+    NumPy's error handling is its usual one there; so is what the backend's framework has of the kind, such as autocast. All
+    that is computed within is the same with and without. Raises InputError where the framework cannot compute: in a fork.
+    """
+    return np.errstate(**NUMPYS_OWN)

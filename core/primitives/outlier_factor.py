@@ -30,7 +30,7 @@ def local_outlier_factor(ops: Any, x: Array, n_neighbors: int = 30, variant: str
         raise InputError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
     if n_neighbors < 1:
         raise InputError(f"n_neighbors must be at least 1, not {n_neighbors}")
-    with ops.no_grad():  # for which Jittor would keep every intermediate array
+    with ops.undisturbed():  # for which Jittor would keep every intermediate array
         if len(x.shape) == 3:
             return ops.stack([_factors(ops, x[i], n_neighbors, variant) for i in range(x.shape[0])])
         return _factors(ops, x, n_neighbors, variant)

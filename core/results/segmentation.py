@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import InputError
-from core.files.writing import atomic_path
+from core.files.reading import read_json
+from core.files.writing import file_set
 from core.results.colours import class_colours
 from core.results.overlay import draw_overlay
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST_PALETTE_CLASSES = 255
 _MOST_CLASSES = 65536
+_OUTLASTS = "_features.npz"
+"""How the name ends of what the tower made of a picture: it holds for every further result of that picture, words or method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,38 +93,50 @@ class Segmentation:
         folder: made when missing. configuration: anything JSON can hold, kept in the JSON file beside the classes,
         their shares and the names of the other files. more: further files `STEM_KEY`, each written by its value.
 
-        All files are written in full under temporary names and then put in place, the JSON file last: if anything
-        fails before that, the folder is as it was. Raises OSError when writing fails, InputError for a bad stem.
+        The files change at one moment, the JSON file going first and coming last (`core.files.writing.file_set`): one process
+        at a time; if anything fails, the folder is as it was. What else an earlier result of this stem had goes with it, its
+        scores or drawings, which would pass for this one's; but its features stay.
+
+        Raises OSError when writing fails, InputError for a bad stem.
         """
         if not stem or Path(stem).name != stem:
             raise InputError(f"a stem must be a file name without folders, not {stem!r}")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = {kind: folder / f"{stem}_{kind}" for kind in ("overlay.png", "labels.png", "scores.npz")}
-        if not scores:
-            del paths["scores.npz"]
         more = more or {}
-        paths |= {kind: folder / f"{stem}_{kind}" for kind in more}
+        kinds = ("overlay.png", "labels.png", *(("scores.npz",) if scores else ()), *more)
+        names = {kind: f"{stem}_{kind}" for kind in kinds}
         record = {
             "classes": list(self.classes),
             "shares": self.shares(),
             "size": {"height": self.labels.shape[0], "width": self.labels.shape[1]},
             "configuration": configuration,
-            "files": [path.name for path in paths.values()],
+            "files": list(names.values()),
         }
-        report = folder / f"{stem}.json"
-        with ExitStack() as stack:  # leaves in reverse order, so the JSON file is put in place last
-            temporary_report = stack.enter_context(atomic_path(report))
-            temporary = {kind: stack.enter_context(atomic_path(path)) for kind, path in paths.items()}
-            self.overlay().save(temporary["overlay.png"])
-            self.label_image().save(temporary["labels.png"])
+        every = [*names.values(), f"{stem}.json"]
+        with file_set(folder, every, lambda report: _named_in(report, stem)) as temporary:
+            self.overlay().save(temporary[names["overlay.png"]])
+            self.label_image().save(temporary[names["labels.png"]])
             if scores:
-                np.savez(temporary["scores.npz"], scores=self.scores, classes=np.array(self.classes))
+                np.savez(temporary[names["scores.npz"]], scores=self.scores, classes=np.array(self.classes))
             for kind, write in more.items():
-                write(temporary[kind])
+                write(temporary[names[kind]])
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-            temporary_report.write_bytes((text + "\n").encode("utf-8", errors="backslashreplace"))
-        return [*paths.values(), report]
+            temporary[every[-1]].write_bytes((text + "\n").encode("utf-8", errors="backslashreplace"))
+        return [folder / name for name in every]
+
+
+def _named_in(report: Path, stem: str) -> list[str]:
+    """The files of an earlier result of this stem, by its JSON file, but for those that outlast it."""
+    try:
+        files = read_json(report)["files"]
+        return [name for name in files if _is_part(name, stem) and not name.endswith(_OUTLASTS)]
+    except (InputError, KeyError, TypeError):  # there is none, or it is another program's
+        return []
+
+
+def _is_part(name: object, stem: str) -> bool:
+    return isinstance(name, str) and name.startswith(f"{stem}_") and Path(name).name == name
 
 
 def _problems(result: Segmentation) -> Iterator[str]:

@@ -16,14 +16,15 @@ from core.clip.model import clip_facts, load_clip_model
 from core.clip.saved import Shown, fitting, joined, shown
 from core.clip.view import View, cut_windows, normalise, resize_picture, view_of
 from core.errors import InputError
-from core.methods.registry import apply_method, method_needs
+from core.methods.limits import said
+from core.methods.registry import apply_method, check_layers, method_needs
 from core.methods.seen import Seen
 from core.primitives.arrays import Array
 from core.results.segmentation import Segmentation
 from core.segment.pictures import read_picture
 from core.segment.prediction import class_probabilities, label_pixels, onto_view, patch_logits, refine
 from core.segment.query import ClassList, Query, make_query
-from core.segment.settings import KINDS, check_given, lines, resolve
+from core.segment.settings import BATCH_SIZE, KINDS, check_given, lines, resolve
 from core.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Segmenter:
 
     Beside them the method's options under the papers' names, such as `gaussian_std=5.0` (`method_options`).
 
+    Results are the same whatever the caller has left on (autocast, inference mode, Jittor's flags...), and from any number of
+    threads; on Jittor one thread computes and the others wait. A process forked from one that has computed cannot (start it by
+    "spawn"), and says so by an InputError.
+
     Raises InputError for any setting that cannot work here.
     """
 
@@ -70,10 +75,11 @@ class Segmenter:
     ) -> None:
         check_backend(backend)
         check_given(method, settings, preset)
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        if not BATCH_SIZE.check(batch_size):
+            raise InputError(f"batch_size must be {BATCH_SIZE.says}, not {said(batch_size)}")
         self.clip = load_clip_model(model, pretrained, device=device, quick_gelu=quick_gelu, precision=precision)
         self.settings = resolve(method, self.clip, preset or {}, settings)
+        check_layers(method, self.settings.options, self.clip.n_layers)
         self.ops = load_backend(backend)
         self.ops.select_device(device)
         self.backend, self.batch_size = backend, batch_size
@@ -96,7 +102,7 @@ class Segmenter:
         """
         query = self.query(classes)
         image = read_picture(picture)
-        with self.ops.no_grad():
+        with self.ops.undisturbed():
             logits = self.logits(image, query, features)
             return self.decided(image, logits, query)
 
@@ -107,24 +113,26 @@ class Segmenter:
     def logits(self, image: np.ndarray, query: Query, features: ClipFeatures | None = None) -> Array:
         """Cosine logits (Q, H, W) of the phrases at every pixel of a picture (H, W, 3) uint8; a native array."""
         view = self.view(image)
-        seen = (self.embeddings(*one, query) for one in self.passes(image, view, features))
-        batches = (patch_logits(self.ops, embeddings, query.text) for embeddings, _ in seen)
-        logits = self.ops.resize_bilinear(onto_view(self.ops, batches, view), image.shape[:2])
-        if self.settings.pamr:
-            logits = refine(self.ops, logits, image, self.settings.pamr_iterations, self.settings.pamr_dilations)
-        return logits[0]
+        with self.ops.undisturbed():
+            seen = (self.embeddings(*one, query) for one in self.passes(image, view, features))
+            batches = (patch_logits(self.ops, embeddings, query.text) for embeddings, _ in seen)
+            logits = self.ops.resize_bilinear(onto_view(self.ops, batches, view), image.shape[:2])
+            if self.settings.pamr:
+                logits = refine(self.ops, logits, image, self.settings.pamr_iterations, self.settings.pamr_dilations)
+            return logits[0]
 
     def labels(self, image: np.ndarray, query: Query) -> np.ndarray:
         """The labels (H, W) of a picture (H, W, 3) uint8 alone, without the probabilities made ready."""
-        with self.ops.no_grad():
+        with self.ops.undisturbed():
             return self._labels_and_probabilities(self.logits(image, query), query)[0]
 
     def decided(self, image: np.ndarray, logits: Array, query: Query) -> Segmentation:
         """Labels and probabilities from the picture (H, W, 3) and its logits (Q, H, W)."""
-        labels, probabilities = self._labels_and_probabilities(logits, query)
-        scores = np.asarray(self.ops.to_numpy(probabilities), dtype=np.float32)
-        if len(query.classes.names) < len(query.classes.phrases):  # else the softmax sums to 1 already
-            scores = scores / scores.sum(axis=0, keepdims=True)
+        with self.ops.undisturbed():
+            labels, probabilities = self._labels_and_probabilities(logits, query)
+            scores = np.asarray(self.ops.to_numpy(probabilities), dtype=np.float32)
+            if len(query.classes.names) < len(query.classes.phrases):  # else the softmax sums to 1 already
+                scores = scores / scores.sum(axis=0, keepdims=True)
         return Segmentation(labels.astype(np.int32), scores, list(query.classes.names), image)
 
     def _labels_and_probabilities(self, logits: Array, query: Query) -> tuple[np.ndarray, Array]:
@@ -169,9 +177,10 @@ class Segmenter:
 
     def embeddings(self, features: ClipFeatures, windows: np.ndarray, query: Query) -> tuple[Array, Seen]:
         """The method's patch embeddings (b, h, w, E) of windows (b, H, W, 3) uint8, native arrays, and what it saw."""
-        external = self.external_features(features, windows)
         s = self.settings
-        return apply_method(self.ops, features, s.method, query.text, external, **s.options)
+        with self.ops.undisturbed():
+            external = self.external_features(features, windows)
+            return apply_method(self.ops, features, s.method, query.text, external, **s.options)
 
     def external_features(self, features: ClipFeatures, windows: np.ndarray) -> Array | None:
         """What the method reads of another vision model (b, c, h', w'), of windows (b, H, W, 3); None when it reads none."""

@@ -4,13 +4,13 @@
 options. A new setting is one more line of it.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from core.clip.model import ClipModel
 from core.errors import InputError
+from core.methods.limits import said
 from core.methods.registry import METHODS, find_method, method_needs, resolve_options
 
 Check = Callable[[Any], bool]
@@ -30,20 +30,26 @@ def _number(low: float, high: float, says: str) -> Kind:
     return Kind(says, lambda x: isinstance(x, int | float) and not isinstance(x, bool) and low <= x <= high, "X", float)
 
 
-def _whole(least: int, says: str) -> Kind:
-    return Kind(says, lambda x: isinstance(x, int) and not isinstance(x, bool) and x >= least, "N", int)
+def _whole(least: int, most: int, says: str) -> Kind:
+    return Kind(says, lambda x: isinstance(x, int) and not isinstance(x, bool) and least <= x <= most, "N", int)
+
+
+def _several(x: Any) -> bool:
+    return isinstance(x, tuple | list) and len(x) > 0
 
 
 TINY = 5e-324  # the least number above 0
-PIXELS = _whole(1, "at least 1 pixel")
-PIXELS_OR_NONE = _whole(0, "at least one patch, or 0 to see the picture whole")
+MOST = 1_000_000
+PIXELS = _whole(1, MOST, f"at least 1 pixel and at most {MOST:,}")
+PIXELS_OR_NONE = _whole(0, MOST, f"at least one patch and at most {MOST:,} pixels, or 0 to see the picture whole")
+BATCH_SIZE = _whole(1, MOST, f"at least 1 and at most {MOST:,}")
 SHARE = _number(0, 1, "in 0..1")
-SCALE = _number(TINY, math.nextafter(math.inf, 0), "a number above 0")
-COUNT = _whole(0, "a whole number, 0 or more")
+SCALE = _number(TINY, MOST, f"a number above 0 and at most {MOST:,}")
+COUNT = _whole(0, MOST, f"a whole number, 0 to {MOST:,}")
 SWITCH = Kind("true or false", lambda x: isinstance(x, bool), "")
 WORD = Kind("a word", lambda x: x is None or (isinstance(x, str) and bool(x)), "NAME")
 DILATIONS = Kind(
-    "whole numbers of at least 1", lambda x: len(x) > 0 and all(isinstance(d, int) and d >= 1 for d in x), "N,N...",
+    f"whole numbers of at least 1 and at most {MOST:,}", lambda x: _several(x) and all(map(PIXELS.check, x)), "N,N...",
     lambda text: tuple(int(part) for part in text.split(",")),
 )  # fmt: skip
 
@@ -78,7 +84,7 @@ class Settings:
         for name, kind in KINDS.items():
             value = getattr(self, name)
             if not kind.check(value):
-                raise InputError(f"{name} must be {kind.says}, not {_short(value)}")
+                raise InputError(f"{name} must be {kind.says}, not {said(value)}")
         if self.window and not 1 <= self.stride <= self.window:
             raise InputError(f"the stride must be at most the window ({self.window}), not {self.stride}")
 
@@ -108,7 +114,7 @@ def check_given(method: str, given: Mapping[str, Any], preset: Mapping[str, Any]
     resolve_options(method, options)
     for name, value in given.items():
         if name in KINDS and not KINDS[name].check(value):
-            raise InputError(f"{name} must be {KINDS[name].says}, not {_short(value)}")
+            raise InputError(f"{name} must be {KINDS[name].says}, not {said(value)}")
     window, stride = given.get("window"), given.get("stride")
     if window and stride is not None and stride > window:
         raise InputError(f"the stride must be at most the window ({window}), not {stride}")
@@ -160,11 +166,6 @@ def _stride(layers: list[dict[str, Any]], window: int, patch: int) -> int:
     if any(strides) and not window:
         raise InputError("a stride needs a window: give --window too")
     return (strides[-1] if strides else window // 2) if window else 0
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def lines() -> Iterator[str]:

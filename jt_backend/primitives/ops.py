@@ -9,13 +9,14 @@ import numpy as np
 from core.primitives.arrays import Array, as_numpy
 from core.primitives.ops import EPS
 from jt_backend import kernels
+from jt_backend import undisturbed as set_aside
 from jt_backend.jittor import jt
 from jt_backend.start import runtime
 
 __all__ = [
     "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log",
-    "matmul", "max", "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax",
-    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "where",
+    "matmul", "max", "maximum", "mean", "minimum", "norm", "quantile", "reshape", "select_device", "softmax",
+    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "undisturbed", "where",
 ]  # fmt: skip
 
 
@@ -177,5 +178,6 @@ def select_device(device: str | None = None) -> None:
     runtime.select_device(device or ("cuda" if runtime.gpu_usable() else "cpu"))
 
 
-def no_grad() -> AbstractContextManager:
-    return jt.no_grad()
+def undisturbed() -> AbstractContextManager:
+    """Jittor's flags are set aside, and one thread computes at a time: Jittor is not made for several. Others wait."""
+    return set_aside.undisturbed()

@@ -17,9 +17,9 @@ KEY_LENGTH = 14
 def jittor_cache() -> Path:
     """The folder `.cache/jittor` that Jittor uses: under $JITTOR_HOME, under the home noted in its config.json, or ~.
 
-    Raises InputError when its config.json cannot be read.
+    Raises InputError when its config.json cannot be read, or there is no home.
     """
-    default = Path.home() / ".cache" / "jittor"
+    default = _home() / ".cache" / "jittor"
     noted = {}
     config = default / "config.json"
     if config.exists():
@@ -27,8 +27,15 @@ def jittor_cache() -> Path:
             noted = json.loads(config.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise InputError(f"Jittor's settings file {config} cannot be read as JSON: delete it") from None
-    home = os.environ.get("JITTOR_HOME", noted.get("JITTOR_HOME", Path.home()))
+    home = os.environ.get("JITTOR_HOME", noted.get("JITTOR_HOME", _home()))
     return Path(os.path.abspath(home)) / ".cache" / "jittor"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # neither HOME is set nor the user known, as in a container
+        raise InputError("Jittor needs a home folder, and this user has none: set HOME to a writable folder") from None
 
 
 def check_writable(cache: Path) -> None:
@@ -36,7 +43,7 @@ def check_writable(cache: Path) -> None:
 
     Raises InputError when one cannot be written to.
     """
-    for folder, variable in ((Path.home() / ".cache" / "jittor", "HOME"), (cache, "JITTOR_HOME")):
+    for folder, variable in ((_home() / ".cache" / "jittor", "HOME"), (cache, "JITTOR_HOME")):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):

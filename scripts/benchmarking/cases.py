@@ -117,7 +117,7 @@ def settled(ops: Any, compute: Call) -> Call:
     """The computation without gradients, over only when its result is there."""
 
     def call() -> Array:
-        with ops.no_grad():
+        with ops.undisturbed():
             return settle(ops, compute())
 
     return call

@@ -115,7 +115,7 @@ def check_same(ops: Any, one: Segmenter, many: Segmenter, image: np.ndarray, wor
     Labels may differ where two classes are closer than the logits' tolerance.
     """
     query = one.query(words)
-    with ops.no_grad():
+    with ops.undisturbed():
         alone, batched = (as_numpy(segmenter.logits(image, query)) for segmenter in (one, many))
     check_agreement(f"windows one by one and in batches on {ops.name}", alone, batched)
     best = np.sort(batched, axis=0)

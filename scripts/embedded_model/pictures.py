@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from core.commands.options import OneLineParser, exit_code
+from core.commands.options import OneLineParser, a_file, exit_code
 from core.files.writing import atomic_path, make_folder, write_json
 from core.results.colours import class_colours
 from core.scenes import DISPLAY, HELD_OUT, Scene, benchmark_scenes
@@ -52,7 +52,7 @@ def draw_all(folder: Path, seed: int) -> None:
 def main() -> int:
     """Command line."""
     parser = OneLineParser(description="Draw the bundled pictures and their truth.")
-    parser.add_argument("--out", type=Path, default=PICTURES, help="folder to write to")
+    parser.add_argument("--out", type=a_file, default=PICTURES, help="folder to write to")
     parser.add_argument("--seed", type=int, default=SEED)
     args = parser.parse_args()
     return exit_code(lambda: draw_all(args.out, args.seed) or 0)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.commands.options import OneLineParser, exit_code
+from core.commands.options import OneLineParser, a_file, exit_code
 from core.files.writing import atomic_path, make_folder
 from core.scenes import BACKGROUNDS, COLOURS, SHAPES, TRAINING, scene_rng
 from embedded_model import step as parts
@@ -241,7 +241,7 @@ def train(folder: Path, seed: int = 0, stages: Sequence[parts.Stage] = STAGES) -
 def main() -> int:
     """Command line."""
     parser = OneLineParser(description="Train the embedded model on procedural scenes.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model and the checkpoint")
+    parser.add_argument("--out", type=a_file, required=True, help="folder for the model and the checkpoint")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds")
     args = parser.parse_args()

@@ -1,7 +1,6 @@
 """CLIP models by name and tag, by local file, or the embedded one; and the activation their weights were trained with."""
 
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,11 +13,17 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 from torch import nn
 
 from core.errors import InputError
+from core.notes import note, one_line
 from core.primitives.arrays import Array
 from torch_backend.clip.architecture import check_architecture
+from torch_backend.weights.activation import find_activation
 from torch_backend.weights.digest import file_sha256
 from torch_backend.weights.download import fetch_weights
-from torch_backend.weights.read import OPENAI_KEYS, find_activation, read_state
+from torch_backend.weights.fit import fit
+from torch_backend.weights.formats import TRANSFORMERS
+from torch_backend.weights.names import entries_of
+from torch_backend.weights.read import is_there, read_weights
+from torch_backend.weights.words import reason_in
 
 EMBEDDED = "embedded"
 TEMPLATES = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)  # the 80 of CLIP's authors
@@ -66,25 +71,54 @@ def load_clip(name: str, pretrained: str | None = None, quick_gelu: bool | None 
     known = open_clip.list_models()
     if name not in known:
         near = [other for other in known if other.lower().startswith(name.lower()[:5])] or known
-        raise InputError(f"unknown model {name!r}: choose embedded or an open_clip name such as {', '.join(near[:8])}")
+        says = f"choose embedded or an open_clip name such as {', '.join(near[:8])}"
+        raise InputError(f"unknown model {one_line(repr(name), 80)}: {says}")
     tags = list_pretrained_tags_by_model(name)
     if not pretrained:
         offers = f"a file or one of the tags {', '.join(tags)}" if tags else "a file; open_clip has no tag for it"
         raise InputError(f"model {name} needs weights: give --pretrained {offers}")
     tag = get_pretrained_cfg(name, pretrained)
-    path = None if tag else _local_file(name, pretrained, tags)
-    state = None if tag else read_state(path)
+    load = _load_tag if tag else _load_file
+    return load(name, pretrained, quick_gelu)
+
+
+def _load_tag(name: str, pretrained: str, quick_gelu: bool | None) -> LoadedClip:
+    tag = get_pretrained_cfg(name, pretrained)
     if quick_gelu is None:
-        stated = open_clip.get_model_config(name).get("quick_gelu", False)
-        quick_gelu = stated or (tag.get("quick_gelu", False) if tag else _judge_activation(name, path, state))
+        quick_gelu = open_clip.get_model_config(name).get("quick_gelu", False) or tag.get("quick_gelu", False)
     model = build_model(name, quick_gelu)
     check_architecture(model)
     tokenizer = _named_tokenizer(name)
-    if tag:
-        with _quiet():
-            path = fetch_weights(name, pretrained, tag)
-        state = read_state(path)
-    _load_state(model, state, name, path)
+    with _quiet():
+        path = fetch_weights(name, pretrained, tag)
+    state, _ = fit(read_weights(path, _bytes_of(model)), model, name, path)
+    return _loaded(model, state, path, name, pretrained, tokenizer, tag)
+
+
+def _load_file(name: str, pretrained: str, quick_gelu: bool | None) -> LoadedClip:
+    path = _local_file(name, pretrained)
+    configured = open_clip.get_model_config(name).get("quick_gelu", False)
+    shape_of = build_model(name, configured, device="meta")
+    check_architecture(shape_of)
+    tokenizer = _named_tokenizer(name)
+    tree = read_weights(path, _bytes_of(shape_of))
+    state, form = fit(tree, shape_of, name, path)
+    if quick_gelu is None:
+        quick_gelu = configured or _judge_activation(name, path, tree, state, form)
+    return _loaded(build_model(name, quick_gelu), state, path, name, pretrained, tokenizer, {})
+
+
+def _loaded(
+    model: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    path: Path,
+    name: str,
+    pretrained: str,
+    tokenizer: Callable[[Sequence[str]], Array],
+    tag: Mapping[str, Any],
+) -> LoadedClip:
+    model.load_state_dict(state)
+    _check_finite(model, path)
     preprocess = getattr(model.visual, "preprocess_cfg", {}) | tag
     return LoadedClip(
         model=model,
@@ -97,25 +131,39 @@ def load_clip(name: str, pretrained: str | None = None, quick_gelu: bool | None 
     )
 
 
-def build_model(name: str, quick_gelu: bool) -> nn.Module:
-    """An open_clip model with random weights and the given activation.
+def build_model(name: str, quick_gelu: bool, device: str = "cpu") -> nn.Module:
+    """An open_clip model with random weights and the given activation; on the device "meta", its shapes alone.
 
     Raises InputError for an architecture that open_clip cannot build here.
     """
-    with _quiet():
+    with _quiet(), torch.device(device):
         try:
-            return open_clip.create_model(name, load_weights=False, pretrained_text=False, quick_gelu=quick_gelu).eval()
+            model = open_clip.create_model(
+                name, load_weights=False, pretrained_text=False, quick_gelu=quick_gelu, device=device
+            )
         except (RuntimeError, OSError, ImportError, TypeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"open_clip cannot build {name}: {reason}") from None
+            raise InputError(f"open_clip cannot build {name}: {reason_in(error)}") from None
+    return model.eval()
+
+
+def _bytes_of(model: nn.Module) -> int:
+    """What a model takes in float32."""
+    return 4 * sum(x.numel() for x in model.state_dict().values())
+
+
+def _check_finite(model: nn.Module, path: Path) -> None:
+    for name, x in model.named_parameters():
+        if not torch.isfinite(torch.stack(torch.aminmax(x.detach()))).all():
+            raise InputError(f"{one_line(path)} is damaged: its {name} has values that are no finite numbers")
 
 
 def _load_embedded(pretrained: str | None) -> LoadedClip:
     from torch_backend.clip.embedded import WEIGHTS, load_embedded
 
     path = WEIGHTS if pretrained is None else Path(pretrained)
-    if pretrained is not None and not path.is_file():
-        raise InputError(f"--pretrained {pretrained} is no file, and the embedded model has no tags: name its model by --model")
+    if pretrained is not None and not is_there(path):
+        what = f"--pretrained {one_line(pretrained, 200)} is no file, and the embedded model has no tags"
+        raise InputError(f"{what}: name its model by --model")
     model, tokenizer, preset = load_embedded(path)
     settings = dict(preset)
     return LoadedClip(
@@ -131,32 +179,20 @@ def _load_embedded(pretrained: str | None) -> LoadedClip:
     )
 
 
-def _local_file(name: str, pretrained: str, tags: list[str]) -> Path:
-    if not Path(pretrained).is_file():
-        offered = ", ".join(tags) or "none"
-        raise InputError(f"--pretrained {pretrained} is neither a file nor a tag of {name}; its tags: {offered}")
-    return Path(pretrained)
+def _local_file(name: str, pretrained: str) -> Path:
+    path = Path(pretrained)
+    if not is_there(path):
+        offered = ", ".join(list_pretrained_tags_by_model(name)) or "none"
+        raise InputError(f"--pretrained {one_line(pretrained, 200)} is neither a file nor a tag of {name}; its tags: {offered}")
+    return path
 
 
-def _judge_activation(name: str, path: Path, state: Mapping[str, torch.Tensor]) -> bool:
+def _judge_activation(name: str, path: Path, tree: Any, state: Mapping[str, torch.Tensor], form: str) -> bool:
     """Whether a local file's weights need QuickGELU; what was found is said, since a wrong guess only lowers quality."""
-    activation, reason = find_activation(path, state)
-    if f"{name}-quickgelu" in open_clip.list_models():
-        print(f"note: {path.name}: {activation} ({reason}); --quick-gelu or --no-quick-gelu overrides", file=sys.stderr)
-    return activation == "quick_gelu"
-
-
-def _load_state(model: nn.Module, state: dict[str, torch.Tensor], name: str, path: Path) -> None:
-    state = {key: value for key, value in state.items() if key not in OPENAI_KEYS}
-    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
-        state = open_clip.model.convert_to_custom_text_state_dict(state)
-    try:
-        if "logit_scale" in state:
-            state["logit_scale"] = state["logit_scale"].reshape(model.logit_scale.shape)
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} does not hold the weights of {name}: {detail}") from None
+    found = find_activation(name, path, [entry.name for entry in entries_of(tree)], state, form == TRANSFORMERS)
+    if found.quick_gelu or found.doubt or f"{name}-quickgelu" in open_clip.list_models():
+        note(f"{one_line(path.name)}: {found.says}")
+    return found.quick_gelu
 
 
 def _named_tokenizer(name: str) -> Callable[[Sequence[str]], torch.Tensor]:
@@ -164,17 +200,16 @@ def _named_tokenizer(name: str) -> Callable[[Sequence[str]], torch.Tensor]:
     try:
         return open_clip.get_tokenizer(name)
     except (RuntimeError, OSError, ImportError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the tokenizer of {name} cannot be had: {reason}") from None
+        raise InputError(f"the tokenizer of {name} cannot be had: {reason_in(error)}") from None
 
 
 def _clip_tokenizer(model: nn.Module) -> Callable[[Sequence[str]], torch.Tensor]:
     tokenizer = open_clip.SimpleTokenizer(context_length=getattr(model, "context_length", 77))
 
-    def tokenize(texts: Sequence[str]) -> torch.Tensor:
+    def tokenize(texts: Sequence[str], context_length: int | None = None) -> torch.Tensor:
         if getattr(model, "vocab_size", 0) != tokenizer.vocab_size:
             raise InputError("this model does not read CLIP's vocabulary: load it by name, so that its tokenizer is known")
-        return tokenizer(texts)
+        return tokenizer(texts, context_length)
 
     return tokenize
 

@@ -12,6 +12,7 @@ from torch import nn
 from core.backends import load_backend
 from core.clip.features import ClipFeatures, HeadWeights
 from core.clip.text import PhraseEmbeddings
+from core.clip.truncation import tell_truncated
 from core.errors import InputError
 from core.primitives.arrays import Array
 from torch_backend.clip.architecture import check_architecture
@@ -19,6 +20,7 @@ from torch_backend.clip.loading import LoadedClip, load_clip
 from torch_backend.device import choose_device
 from torch_backend.primitives.attention import attention_weights
 from torch_backend.primitives.ops import asarray
+from torch_backend.undisturbed import undisturbed
 from torch_backend.weights.digest import state_sha256
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -34,10 +36,13 @@ class ClipBackbone:
     one can be used. precision: "fp32", or "fp16" or "bf16" for the image tower's products alone; hidden states, heads and
     text stay in float32. templates: of the text in place of the model's own, each with one "{}" for the phrase.
 
+    What the caller has left on, such as autocast, another default dtype or inference mode, reaches nothing of it.
+
     Raises InputError when the architecture cannot serve the heads, the weights cannot be had, the device is not there, or a
     template has no place for the phrase.
     """
 
+    @undisturbed()
     def __init__(
         self,
         model: nn.Module | str = "embedded",
@@ -90,7 +95,7 @@ class ClipBackbone:
         """Phrases encoded so far; those read from the cache are not among them."""
         return self._phrases.n_encoded
 
-    @torch.no_grad()
+    @undisturbed()
     def features(self, pixels: Array, attention: bool = False) -> ClipFeatures:
         """Runs the tower up to its last block.
 
@@ -125,17 +130,22 @@ class ClipBackbone:
         dtype = PRECISIONS[self.precision]
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
+    @undisturbed()
     def text_embeddings(self, phrases: list[str]) -> np.ndarray:
-        """(Q, E) float32 of unit length: each phrase in every template, averaged; cached on disk."""
-        return self._phrases.embed(phrases)
+        """(Q, E) float32 of unit length: each phrase in every template, averaged; cached on disk.
 
-    @torch.no_grad()
+        A note on the error stream names each phrase that is cut, being longer than the model reads.
+        """
+        embeddings = self._phrases.embed(phrases)
+        tell_truncated(self._tokenizer, self.templates, phrases)
+        return embeddings
+
     def _encode(self, texts: list[str]) -> np.ndarray:
         tokens = torch.as_tensor(self._tokenizer(texts))
         embeddings = self.model.encode_text(tokens.to(self.device), normalize=True).float()
         return nn.functional.normalize(embeddings.mean(dim=0), dim=0).cpu().numpy()
 
-    @torch.no_grad()
+    @undisturbed()
     def image_embeddings(self, pixels: Array) -> np.ndarray:
         """(B, E) float32 of pixels (B, 3, H, W) of the trained size, through the whole tower, at the class token.
 

@@ -8,12 +8,13 @@ import torch
 
 from core.primitives.arrays import Array, as_numpy
 from core.primitives.ops import EPS
+from torch_backend import undisturbed as set_aside
 from torch_backend.device import choose_device
 
 __all__ = [
     "absolute", "argmax", "asarray", "concatenate", "exp", "inner_products", "k_smallest", "l2_normalise", "log",
-    "matmul", "max", "maximum", "mean", "minimum", "no_grad", "norm", "quantile", "reshape", "select_device", "softmax",
-    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "where",
+    "matmul", "max", "maximum", "mean", "minimum", "norm", "quantile", "reshape", "select_device", "softmax",
+    "softmax_at_least", "sqrt", "stack", "sum", "swap_last", "transpose", "undisturbed", "where",
 ]  # fmt: skip
 
 
@@ -138,5 +139,6 @@ def select_device(device: str | None = None) -> None:
     choose_device(device)
 
 
-def no_grad() -> AbstractContextManager:
-    return torch.no_grad()
+def undisturbed() -> AbstractContextManager:
+    """Autocast, grad mode, inference mode, the default dtype and the default device are set aside."""
+    return set_aside.undisturbed()

@@ -21,11 +21,18 @@ from torch import nn
 
 from core.clip.view import normalise
 from core.errors import InputError
+from core.notes import one_line
 from torch_backend.primitives.ops import asarray
 from torch_backend.primitives.resize import resize_bilinear
+from torch_backend.undisturbed import undisturbed
+from torch_backend.weights.describe import looks_like
 from torch_backend.weights.digest import file_sha256
 from torch_backend.weights.download import from_hub
-from torch_backend.weights.read import read_state
+from torch_backend.weights.fit import entries_in, odd_kind, say_if_several
+from torch_backend.weights.names import find, others_beside
+from torch_backend.weights.read import is_there, read_weights
+from torch_backend.weights.vision_formats import from_transformers, in_timm
+from torch_backend.weights.words import clipped, reason_in
 
 SHORT_NAMES = {
     "sam": "samvit_base_patch16.sa1b",
@@ -39,6 +46,10 @@ SHORT_NAMES = {
 SAM_FAMILY = "vision_transformer_sam"
 FAMILIES = ("vision_transformer", SAM_FAMILY, "deit", "eva")  # the modules of timm whose every model takes any grid
 HUB_FILE = "model.safetensors"
+PATCHES = "patch_embed.proj.weight"
+AUTHORS = ("visual.class_embedding", "visual.conv1.weight", "visual.proj", "mask_token")  # in files that timm renames
+SAM_PREFIX = ("image_encoder",)
+Shape = tuple[int, ...]
 PLACES_AT_ONCE = 4096  # of one picture in SAM, whose bias of positions alone takes 0.8 GB then
 
 
@@ -53,7 +64,7 @@ class ExternalModel:
     name: str
     weights_sha256: str | None = None
 
-    @torch.no_grad()
+    @undisturbed()
     def features(self, images: np.ndarray) -> torch.Tensor:
         """(B, h, w, 3) uint8 RGB, pictures or windows as CLIP sees them -> (B, c, h', w') float32, one place a patch.
 
@@ -72,6 +83,7 @@ class ExternalModel:
         return torch.cat([_last_layer(self.model, part) for part in parts])
 
 
+@undisturbed()
 def load_external(spec: str, device: torch.device | str = "cpu") -> ExternalModel:
     """The vision model NAME with the hub's weights, or NAME:FILE with those of a local file.
 
@@ -87,9 +99,9 @@ def load_external(spec: str, device: torch.device | str = "cpu") -> ExternalMode
         raise InputError(f"--external {spec} names no file after the colon: give {name}:FILE, or {name} to download it")
     full, config = _find_model(name)
     path = Path(file) if colon else _download(name, full, config)
-    if not path.is_file():
-        raise InputError(f"--external {spec}: there is no file {path}")
-    model = build_model(full, read_state(path), path)
+    if not is_there(path):
+        raise InputError(f"--external {one_line(spec, 200)}: there is no file {one_line(path, 200)}")
+    model = build_model(full, _read(path, full), path)
     return ExternalModel(model.eval().requires_grad_(False).to(device), full, file_sha256(path))
 
 
@@ -117,28 +129,62 @@ def build_model(name: str, state: Mapping[str, torch.Tensor] | None = None, path
     options = {} if is_model_in_modules(name, (SAM_FAMILY,)) else {"dynamic_img_size": True}
     if state is None:
         return timm.create_model(name, num_classes=0, **options)
-    classifier = get_pretrained_cfg(name).classifier or "head"
-    heads = (classifier,) if isinstance(classifier, str) else classifier
-    weights = {key: x for key, x in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}
-    overlay = {"state_dict": weights, "classifier": None}  # with a classifier to drop, timm would let other weights be missing
+    overlay = {"state_dict": dict(state), "classifier": None}  # with a classifier, timm would let other weights be missing
     try:
         with redirect_stdout(None):  # timm prints while it renames DINOv3's own
             model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **options)
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} does not hold the weights of {name}: {detail}") from None
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, MemoryError) as error:
+        reason = f"{clipped(error)}{looks_like(state)}"
+        raise InputError(f"{one_line(path)} does not hold the weights of {name}: {reason}") from None
     del model.pretrained_cfg["state_dict"]  # a second copy of the weights
-    _check_patch(model, state, name, path)
     return model
 
 
-def _check_patch(model: nn.Module, state: Mapping[str, torch.Tensor], name: str, path: Path | None) -> None:
-    """Raises InputError for the weights of another patch size, which timm would resize without a word."""
-    built = tuple(model.patch_embed.patch_size)
+def _read(path: Path, name: str) -> dict[str, torch.Tensor]:
+    """The weights that a file holds for a model of timm, under timm's names or those of the model's authors.
+
+    They are found by the names that both share, under whatever wrappers and prefixes, and checked before anything is
+    computed of them. Raises InputError for what cannot be this model's.
+    """
+    with torch.device("meta"):
+        own = {key: tuple(x.shape) for key, x in build_model(name).state_dict().items()}
+    tree = read_weights(path, 4 * sum(prod(shape) for shape in own.values()))
+    entries = entries_in(tree, path)
+    found = find(entries, [*own, *AUTHORS, *in_timm(own)])
+    if not found:
+        what = looks_like({entry.full: entry.tensor for entry in entries}, some_found=False)
+        raise InputError(f"{one_line(path)} does not hold the weights of {name}: none of its names is there{what}")
+    best = found[0]
+    if 2 * len(best.entries) > len(own):
+        say_if_several(found)
+    state = {key: entry.tensor for key, entry in (best.entries | others_beside(best, entries)).items()}
+    _check_tensors(state, own, name, path)
+    state = from_transformers(state)
+    _check_patch(state, own, name, path)
+    heads = get_pretrained_cfg(name).classifier or "head"
+    heads = (heads,) if isinstance(heads, str) else heads
+    state = {key: x for key, x in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}
+    if best.prefix[-1:] == SAM_PREFIX:  # by which timm knows the authors' file
+        state = {f"{SAM_PREFIX[0]}.{key}": x for key, x in state.items()}
+    return state
+
+
+def _check_tensors(state: Mapping[str, torch.Tensor], own: Mapping[str, Shape], name: str, path: Path) -> None:
+    """Raises InputError for what is no dense tensor, or is larger than what the file holds of it."""
     for key, x in state.items():
-        if key.endswith("patch_embed.proj.weight") and x.ndim == 4 and tuple(x.shape[2:]) != built:
-            sides = f"{x.shape[2]} pixels, not {built[0]}"
-            raise InputError(f"{path} does not hold the weights of {name}: its patches have sides of {sides}")
+        fault = odd_kind(x)
+        if not fault and tuple(x.shape) != own.get(key) and x.numel() * x.element_size() > x.untyped_storage().nbytes():
+            fault = f"one value repeated up to {' x '.join(map(str, x.shape))}"
+        if fault:
+            raise InputError(f"{one_line(path)} does not hold the weights of {name}: {one_line(key, 80)} is {fault}")
+
+
+def _check_patch(state: Mapping[str, torch.Tensor], own: Mapping[str, Shape], name: str, path: Path) -> None:
+    """Raises InputError for the weights of another patch size, which timm would resize without a word."""
+    for key, x in state.items():
+        if key.endswith(PATCHES) and x.ndim == 4 and tuple(x.shape[2:]) != own[PATCHES][2:]:
+            sides = f"{x.shape[2]} pixels, not {own[PATCHES][2]}"
+            raise InputError(f"{one_line(path)} does not hold the weights of {name}: its patches have sides of {sides}")
 
 
 def _find_model(name: str) -> tuple[str, PretrainedCfg]:
@@ -146,11 +192,11 @@ def _find_model(name: str) -> tuple[str, PretrainedCfg]:
     full = SHORT_NAMES.get(name, name)
     if not is_model_in_modules(full, FAMILIES):
         known = f"self, {', '.join(SHORT_NAMES)}, or a ViT of timm such as vit_small_patch16_dinov3"
-        raise InputError(f"unknown vision model {name!r}: choose {known}")
+        raise InputError(f"unknown vision model {one_line(repr(name), 80)}: choose {known}")
     try:
         config = get_pretrained_cfg(full, allow_unregistered=False)
     except RuntimeError as error:
-        raise InputError(f"unknown vision model {name!r}: timm says {error}") from None
+        raise InputError(f"unknown vision model {one_line(repr(name), 80)}: timm says {reason_in(error)}") from None
     return f"{config.architecture}.{config.tag}" if config.tag else config.architecture, config
 
 

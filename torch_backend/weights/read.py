@@ -1,79 +1,78 @@
-"""Reading weights' files without running anything they hold, and finding which activation they were trained with."""
+"""Reading weights' files of every kind, without running anything they hold."""
 
-import json
+import errno
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from core.errors import InputError
-from torch_backend.weights.torchscript import is_torchscript, read_torchscript
+from core.notes import one_line
+from torch_backend.weights.archives import check_archive
+from torch_backend.weights.kinds import OLD_TORCH, READABLE, SAFETENSORS, TORCH, TORCHSCRIPT, kind_of
+from torch_backend.weights.torchscript import read_torchscript
+from torch_backend.weights.words import reason_in
 
-OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # only OpenAI's own files hold these
-QUICK_GELU_NAMES = ("openai", "quickgelu", "quick_gelu", "metaclip", "dfn2b", "dfn5b")
+WITHOUT_MODEL = 1 << 30  # bytes that an archive may unpack to where no model says how many it needs
 
 
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Name -> tensor of a .safetensors file, a .pt state dict (weights_only) or OpenAI's TorchScript .pt archive.
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something that is read as a file, or else refused as what it is.
 
+    Raises InputError where that cannot be told: in a closed folder, or where a link leads to itself.
+    """
+    try:
+        return path.stat() is not None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise InputError(f"cannot read the weights {one_line(path, 200)}: {error.strerror}") from None
+
+
+def read_weights(path: Path, needed: int = WITHOUT_MODEL) -> Any:
+    """What a file of weights holds: tensors in mappings and lists, as they were saved.
+
+    Safetensors, torch.save's files old and new (weights_only) and OpenAI's TorchScript archives are read, whatever their
+    names. needed: bytes of the model in float32, against which what an archive declares is held before it is unpacked.
     Raises InputError for a file that cannot be read as one of these.
     """
+    kind = kind_of(path)
+    if kind not in READABLE:
+        advice = "; give safetensors, or a state dict saved by torch.save" if ":" not in kind else ""
+        raise InputError(f"cannot read the weights {one_line(path)}: it is {kind}{advice}")
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        elif is_torchscript(path):
-            tensors = read_torchscript(path)
-            state = {name: x for name, x in tensors.items() if not name.endswith("attn_mask")}  # a constant, no weight
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        return _read(path, kind, needed)
+    except InputError:
+        raise
     except pickle.UnpicklingError:
         advice = "give a state dict saved by torch.save, or safetensors"
-        raise InputError(f"{path} is no weights file, or holds more than tensors, and is not opened: {advice}") from None
+        raise InputError(f"{one_line(path)} holds more than tensors, and is not opened: {advice}") from None
     except MemoryError:
-        raise
+        raise InputError(f"cannot read the weights {one_line(path)}: there is not enough memory for what it declares") from None
     except Exception as error:  # a damaged archive makes its readers raise many kinds, TypeError and StopIteration among them
-        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        raise InputError(f"cannot read the weights {path}: {reason}") from None
-    for wrapper in ("state_dict", "model"):
-        state = state.get(wrapper, state) if isinstance(state, dict) else state
-    entries = state.items() if isinstance(state, dict) else ()
-    tensors = {name: x for name, x in entries if isinstance(name, str) and isinstance(x, torch.Tensor)}
-    if not tensors:
-        raise InputError(f"{path} holds no state dict: save one with torch.save(model.state_dict(), ...) or as safetensors")
-    return {name.removeprefix("module."): x for name, x in tensors.items()}
+        what = f"it is {kind}, damaged or cut short"
+        raise InputError(f"cannot read the weights {one_line(path)}: {what} ({reason_in(error)})") from None
 
 
-def find_activation(path: Path, state: Mapping[str, torch.Tensor]) -> tuple[str, str]:
-    """("quick_gelu" or "gelu", the reason) for weights whose file alone is at hand.
-
-    open_clip's configurations say GELU for names such as ViT-B-16, and OpenAI's weights need QuickGELU: loaded from a file
-    they run, only worse. OpenAI's are told by the entries only its files have, by a configuration beside the file, by the
-    file's name, or by matrices whose every value fits half precision, in which OpenAI trained and published them.
-    """
-    extra = [key for key in OPENAI_KEYS if key in state]
-    if extra:
-        return "quick_gelu", f"it holds OpenAI's {extra[0]}"
-    stated = _stated_beside(path)
-    if stated is not None:
-        return ("quick_gelu" if stated else "gelu"), "open_clip_config.json beside it says so"
-    named = [part for part in QUICK_GELU_NAMES if part in path.name.lower()]
-    if named:
-        return "quick_gelu", f"its name says {named[0]}"
-    if _fits_half_precision(state):
-        return "quick_gelu", "its values are of half precision, as OpenAI published them"
-    return "gelu", "nothing in it tells of OpenAI's weights"
+def _read(path: Path, kind: str, needed: int) -> Any:
+    if kind == SAFETENSORS:
+        return load_file(path)
+    if kind == OLD_TORCH:
+        return _torch_load(path)
+    stored = check_archive(path, needed)
+    if kind == TORCHSCRIPT:
+        return read_torchscript(path)
+    assert kind == TORCH
+    return _torch_load(path, mapped=stored)
 
 
-def _stated_beside(path: Path) -> bool | None:
-    try:
-        config = json.loads((path.parent / "open_clip_config.json").read_text(encoding="utf-8"))
-        return bool(config["model_cfg"].get("quick_gelu", False))
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
-
-
-def _fits_half_precision(state: Mapping[str, torch.Tensor]) -> bool:
-    matrices = [x for name, x in state.items() if name.endswith(("in_proj_weight", "c_fc.weight"))]
-    return bool(matrices) and all(torch.equal(x.float(), x.half().float()) for x in matrices[:4])
+def _torch_load(path: Path, mapped: bool = False) -> Any:
+    """mapped: leave on the disk what is not asked for, such as an optimizer's state."""
+    if mapped and path.suffix != ".safetensors":
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+    with open(path, "rb") as file:  # of a path, torch.load would look at the name's ending first
+        return torch.load(file, map_location="cpu", weights_only=True)

@@ -7,7 +7,6 @@ unpickler that knows tensors and plain containers and nothing else.
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ STORAGES = {
     "FloatStorage": torch.float32, "HalfStorage": torch.float16, "DoubleStorage": torch.float64, "LongStorage": torch.int64,
     "IntStorage": torch.int32, "BoolStorage": torch.bool, "BFloat16Storage": torch.bfloat16, "ByteStorage": torch.uint8,
 }  # fmt: skip
+MOST_MODULES = 100_000
 
 
 def is_torchscript(path: Path) -> bool:
@@ -33,7 +33,7 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
         root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
         with archive.open(f"{root}data.pkl") as file:
             tree = _TensorUnpickler(file, archive, root).load()
-    return dict(_tensors(tree, ""))
+    return _tensors(tree)
 
 
 class _Module:
@@ -74,9 +74,21 @@ def _rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tup
     return storage.as_strided(size, stride, offset)
 
 
-def _tensors(node: _Module, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, value in vars(node).items():
-        if isinstance(value, torch.Tensor):
-            yield prefix + name, value
-        elif isinstance(value, _Module):
-            yield from _tensors(value, f"{prefix}{name}.")
+def _tensors(tree: _Module) -> dict[str, torch.Tensor]:
+    """The tensors of a module and of those within it, by dotted names.
+
+    Raises ValueError for more modules than any model has: they could hold each other.
+    """
+    found: dict[str, torch.Tensor] = {}
+    waiting, seen = [("", tree)], 0
+    while waiting:
+        prefix, module = waiting.pop()
+        seen += 1
+        if seen > MOST_MODULES:
+            raise ValueError("its modules hold each other without end")
+        for name, value in vars(module).items():
+            if isinstance(value, torch.Tensor):
+                found[prefix + name] = value
+            elif isinstance(value, _Module):
+                waiting.append((f"{prefix}{name}.", value))
+    return found

@@ -17,9 +17,10 @@ import numpy as np
 
 from core.errors import InputError
 from core.evaluation.data.datasets import DATASETS, Sample, find_samples, missing_labels
-from core.evaluation.data.labels import read_label
+from core.evaluation.data.values import read_label, write_label
 from core.evaluation.metrics import IGNORED
-from core.files.writing import atomic_path, make_folder
+from core.files.writing import make_folder
+from core.notes import one_line
 
 N_THINGS = 80
 NO_COCO_CLASS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
@@ -67,22 +68,21 @@ def derive_labels(name: str, root: str | os.PathLike) -> tuple[int, int]:
         raise InputError(f"--derive-labels is for {', '.join(TABLES)}; labels of {name}: {DATASETS[name].advice}")
     samples = find_samples(DATASETS[name], root, labelled=False)
     missing = missing_labels(samples)
+    for folder in {sample.label.parent for sample in missing}:
+        make_folder(folder)
     for sample in missing:
         _derive(name, sample)
     return len(missing), len(samples) - len(missing)
 
 
 def _derive(name: str, sample: Sample) -> None:
-    from PIL import Image
-
     source, table = _source(name, sample)
     values = read_label(source)
     if values.max() > 255 or (table[values] == NONE).any():
         found = sorted(set(np.unique(values).tolist()) - set(np.flatnonzero(table != NONE).tolist()))
-        raise InputError(f"{source} holds {', '.join(map(str, found[:5]))}, which it cannot: is it another kind of label?")
-    make_folder(sample.label.parent)
-    with atomic_path(sample.label) as temporary:
-        Image.fromarray(table[values].astype(np.uint8)).save(temporary)
+        held = ", ".join(map(str, found[:5]))
+        raise InputError(one_line(f"{source} holds {held}, which it cannot: is it another kind of label?"))
+    write_label(sample.label, table[values].astype(np.uint8))
 
 
 def _source(name: str, sample: Sample) -> tuple[Path, np.ndarray]:
@@ -90,7 +90,8 @@ def _source(name: str, sample: Sample) -> tuple[Path, np.ndarray]:
     stem = sample.label.name.removesuffix(DATASETS[name].labels[1])
     places = [(sample.label.with_name(f"{stem}{ending}"), table) for ending, table in TABLES[name].items()]
     for path, table in places:
-        if path.is_file():
-            return path, table
+        for spelt in (path, path.with_suffix(".PNG")):
+            if os.path.isfile(spelt):
+                return spelt, table
     wanted = " or ".join(str(path) for path, _ in places)
-    raise InputError(f"{name}: nothing to derive {sample.label.name} from; looked for {wanted}")
+    raise InputError(one_line(f"{name}: nothing to derive {sample.label.name} from; looked for {wanted}"))

@@ -115,6 +115,25 @@ def preset_for(method: str, dataset: str) -> Preset:
     return Preset(preset.name, preset.class_file, settings)
 
 
+def named_preset(name: str, method: str | None = None) -> tuple[str, Preset]:
+    """The preset AUTHORS/DATASET, or METHOD/DATASET of any method or composition, and the method that it is taken for.
+
+    method: one that is named beside the preset; otherwise it is the preset's own, and naclip's for the presets that were made
+    of NACLIP's. The external model is left out where the method reads none, and PAMR is as the method's record has it; but
+    `naclip-no-pamr` says itself that it is off. Raises InputError for a name that is no preset's.
+    """
+    authors, _, dataset = name.rpartition("/")
+    if dataset not in DATASETS or not authors:
+        known = f"AUTHORS: {', '.join(AUTHORS)}, or any method; DATASET: {', '.join(DATASETS)}"
+        raise InputError(f"there is no preset {name!r}: it is AUTHORS/DATASET, such as naclip/voc21. {known}")
+    preset = PRESETS.get((authors, dataset)) or preset_for(authors, dataset)
+    method = method or ("naclip" if authors == FALLBACK else authors)
+    settings = {**preset.settings, "pamr": find_method(method)[0].pamr and authors != FALLBACK}
+    if "external" not in method_needs(method):
+        settings.pop("external", None)
+    return method, Preset(preset.name, preset.class_file, settings)
+
+
 def preset_note(method: str) -> str | None:
     """What is to be said of a method without a preset, one line; None where its record names one."""
     record, parts = find_method(method)

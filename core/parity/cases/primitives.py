@@ -12,7 +12,7 @@ from core.parity.cases.inputs import generator, normal, uniform
 Draw = Callable[..., np.ndarray]  # sides -> array
 Shapes = tuple[tuple[int, int, int], ...]
 
-COMPUTE_NOTHING = ("select_device", "no_grad")
+COMPUTE_NOTHING = ("select_device", "undisturbed")
 """Functions of a backend's namespace that no array comes out of."""
 
 VERB_SHAPES = ((2, 3, 5), (1, 7, 4))
@@ -64,7 +64,7 @@ def run_primitive(ops: Any, name: str, *arguments: Any) -> dict[str, np.ndarray]
     """What a primitive makes of NumPy arguments given as native arrays: "result", or of several "result 1", "result 2"..."""
     if name != "asarray":
         arguments = [native(ops, argument) for argument in arguments]
-    with ops.no_grad():
+    with ops.undisturbed():
         result = getattr(ops, name)(*arguments)
     if isinstance(result, tuple | list):
         return {f"result {i}": ops.to_numpy(part) for i, part in enumerate(result, 1)}
