@@ -114,3 +114,11 @@ def test_an_object_that_is_not_in_the_picture_does_not_count():
 def test_iou_of_a_class_that_neither_shows_is_1_and_that_one_shows_is_0():
     truth, labels = np.array([[0, 0, 1]]), np.array([[0, 2, 1]])
     assert [class_iou(labels, truth, index) for index in range(4)] == [1 / 2, 1, 0, 1]
+
+
+def test_a_long_class_name_does_not_widen_the_table():
+    from core.evaluation.report import table
+
+    entries = [{"name": name, "IoU": 0.5, "Acc": 0.5} for name in ("x" * 100_000, "cat")]
+    lines = table({"classes": entries, "figures": {}, "pictures": {"asked": 1, "failed": {}}}).splitlines()
+    assert max(map(len, lines)) < 120 and lines[2].split() == ["cat", "50.00", "50.00"]

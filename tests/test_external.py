@@ -169,7 +169,7 @@ def test_the_named_models_take_a_window_that_is_not_square(name, grid, width):
 @pytest.mark.parametrize("save", [torch.save, lambda x, path: torch.save(x, path, _use_new_zipfile_serialization=False)])
 @pytest.mark.parametrize(
     ("wrapper", "prefix"),
-    [("model_state_dict", "_orig_mod."), ("ema", "module._orig_mod."), ("net", ""), ("teacher", "backbone."), ("a", "visual.trunk.")],
+    [("model_state_dict", "_orig_mod."), ("ema", "module._orig_mod."), ("net", ""), ("a", "backbone."), ("b", "visual.trunk.")],
 )
 def test_wrappers_prefixes_and_kinds_of_any_name(tmp_path, state, vit_file, pictures, save, wrapper, prefix):
     heads = {"head.weight": torch.zeros(2, 64)}
@@ -223,7 +223,8 @@ def test_tensors_that_are_no_weights_are_told(tmp_path, state):
     for odd, says in (
         (torch.ones(1).expand(10**6, 10**6), "repeated"), (torch.ones(64).to_sparse(), "sparse"),
         (torch.empty(64, device="meta"), "meta device"), (torch.nested.nested_tensor([torch.ones(2)]), "nested"),
-        (torch.quantize_per_tensor(torch.ones(64), 0.1, 0, torch.qint8), "quantised"), (torch.ones(64).to(torch.cfloat), "complex64"),
+        (torch.quantize_per_tensor(torch.ones(64), 0.1, 0, torch.qint8), "quantised"),
+        (torch.ones(64).to(torch.cfloat), "complex64"),
     ):  # fmt: skip
         for key in ("norm.weight", "pos_embed", "patch_embed.proj.weight"):
             torch.save({"model": state | {key: odd}}, tmp_path / "w.pt")

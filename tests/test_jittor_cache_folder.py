@@ -1,5 +1,7 @@
 """Where Jittor's cache folder is, and what is said when it cannot be used."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,3 +67,47 @@ def test_a_user_without_a_home_is_one_line(monkeypatch):
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
     with pytest.raises(InputError, match="this user has none: set HOME to a writable folder"):
         cache_folder.jittor_cache()
+
+
+def test_jittor_home_is_for_one_run(cache, monkeypatch, tmp_path):
+    """Jittor's own rule, asked in another process, keeps to the folder of this run and notes nothing where later ones look."""
+    pytest.importorskip("jittor")
+    cache.mkdir(parents=True)
+    for noted in (None, f'{{"JITTOR_HOME": "{tmp_path}/noted"}}'):
+        if noted is not None:
+            (cache / "config.json").write_text(noted)
+        monkeypatch.setenv("JITTOR_HOME", str(tmp_path / "chosen"))
+        chosen = cache_folder.jittor_cache()
+        cache_folder.check_writable(chosen)
+        with cache_folder.noted_for_this_run(chosen) as variables:
+            command = [sys.executable, "-c", "import jittor_utils; print(jittor_utils.home())"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | variables)
+        assert done.stdout.split()[-1] == str(tmp_path / "chosen")
+        config = cache / "config.json"
+        assert (config.read_text() if config.exists() else None) == noted
+        assert not list(chosen.glob(".home-*"))
+
+
+def test_a_folder_that_an_older_note_names_is_told(cache, monkeypatch, tmp_path):
+    assert cache_folder.why_there(cache) is None
+    cache.mkdir(parents=True)
+    (cache / "config.json").write_text(f'{{"JITTOR_HOME": "{tmp_path}/noted"}}')
+    line = cache_folder.why_there(cache_folder.jittor_cache())
+    assert str(tmp_path / "noted") in line and str(cache / "config.json") in line and "\n" not in line
+    monkeypatch.setenv("JITTOR_HOME", str(tmp_path / "chosen"))
+    assert cache_folder.why_there(cache_folder.jittor_cache()) is None
+
+
+@pytest.mark.parametrize("note", ["[]", '{"JITTOR_HOME": 3}'])
+def test_a_note_of_another_kind_is_told(cache, note):
+    cache.mkdir(parents=True)
+    (cache / "config.json").write_text(note)
+    with pytest.raises(InputError, match=r"config\.json .*: delete it"):
+        cache_folder.jittor_cache()
+
+
+def test_with_jittor_home_the_home_need_not_be_writable(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("JITTOR_HOME", str(tmp_path / "chosen"))
+    cache_folder.check_writable(cache_folder.jittor_cache())

@@ -42,6 +42,14 @@ def test_uncertain_pixels_go_to_the_background(ops):
     assert labels(ops, p, prob_thd=1.0) == [[0, 0, 0]]
 
 
+def test_nobody_is_unsure_unless_asked(ops):
+    """Among many classes the best of a pixel may hold less than a hundredth."""
+    p = np.full((300, 1, 2), 1 / 400)
+    p[7, 0, 0], p[9, 0, 1] = 0.004, 0.005
+    assert labels(ops, p) == [[7, 9]]
+    assert labels(ops, p, prob_thd=0.0045) == [[0, 9]]
+
+
 def test_small_classes_are_dropped_for_the_next_best(ops):
     p = [[[0.1, 0.1, 0.1, 0.4]], [[0.8, 0.7, 0.3, 0.35]], [[0.1, 0.2, 0.6, 0.25]]]
     assert labels(ops, p) == [[1, 1, 2, 0]]

@@ -213,3 +213,70 @@ def test_a_setting_says_what_it_may_be(tmp_path):
     with pytest.raises(AttributeError):
         Segmenter("sclip", "numpy").settings.pamr = True
     assert Part({"x": 1}).idle({}, ()) == {}
+
+
+NUMBERS = {name: [option for option, value in method_options(name).items() if not isinstance(value, str | bool)]
+           for name in (*METHODS, "vanilla+neighbourhood", "sclip+repair", "naclip+fsa")}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", NUMBERS)
+def test_every_number_has_limits(method):
+    """Its published value lies within; what is beyond is refused in one line, whatever it is."""
+    record, parts = find_method(method)
+    limits = dict(record.limits) | {option: limit for part in parts for option, limit in PARTS[part].limits.items()}
+    assert set(limits) == set(NUMBERS[method])
+    for option, limit in limits.items():
+        published = method_options(method)[option]
+        assert limit.allows(published), option
+        beyond = [limit.low - 1, limit.high * 2, 10**400, -(10**5000)]
+        if isinstance(published, float):
+            beyond += [1e308, -1e308, float("inf"), float("nan"), *([limit.low] if limit.above else [])]
+        for value in beyond:
+            given = (value, value) if isinstance(published, tuple) else value
+            with pytest.raises(InputError, match=f"option {option} of ") as error:
+                resolve_options(method, {option: given})
+            assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
+def test_layers_may_not_descend():
+    with pytest.raises(InputError, match="option multi_layers of scclip must be"):
+        resolve_options("scclip", {"multi_layers": (9, 3)})
+
+
+def test_a_model_s_own_options_are_judged_too():
+    with pytest.raises(InputError, match="option gaussian_std of naclip must be above 0"):
+        resolve_options("naclip", {}, {"gaussian_std": -1.0})
+
+
+@pytest.mark.parametrize("settings", [
+    {"arch": "foo"}, {"gaussian_std": -1.0}, {"gaussian_std": 10**400}, {"x" * 400: 1}, {"arch": "x\n" * 400},
+    {"method": "proxyclip", "external": "self", "gamma": 1e308}, {"pamr_iterations": 10**400}, {"pamr_dilations": (10**400,)},
+    {"method": "fsa", "external": "self", "sharpness": 1e30}, {"method": "fsa", "external": "self", "mass": -1.0},
+    {"method": "scclip", "pre_layer": -1}, {"short_side": 10**400}, {"short_side": 10**5000}, {"logit_scale": 10**400},
+    {"logit_scale": 1e308}, {"window": 10**400}, {"stride": 10**400},
+    {"pamr_dilations": 8}, {"batch_size": 10**400}, {"batch_size": 1.5},
+])  # fmt: skip
+def test_values_are_judged_before_anything_is_loaded(monkeypatch, settings):
+    monkeypatch.setattr("core.segment.segmenter.load_clip_model", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(InputError) as error:
+        Segmenter(**({"backend": "numpy"} | settings))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_layer_that_the_model_lacks_is_told_before_a_picture():
+    from fake_clip import FakeClip
+
+    with pytest.raises(InputError, match="blocks 0 to 10 before its last, so layer 12 is not there"):
+        Segmenter("scclip", "numpy", model=FakeClip(), pre_layer=12)
+
+
+@pytest.mark.parametrize(("method", "options"), [
+    ("proxyclip", {"gamma": 1e6}), ("proxyclip", {"beta": -100.0}), ("proxyclip", {"beta": 100.0}),
+    ("fsa", {"sharpness": 80.0}), ("fsa", {"sharpness": 0.0}), ("fsa", {"mass": 0.0}), ("fsa", {"mass": 1.0}), ("naclip", {"gaussian_std": 1e-300}),
+    ("naclip", {"gaussian_std": 1e6}), ("scclip", {"beta": -1.0}), ("scclip", {"beta": 1.0}), ("scclip", {"res_cls": 1000.0}),
+    ("scclip", {"n_neighbors": 10**6}), ("scclip", {"contamination": 1.0}), ("scclip", {"contamination": 0.0}),
+    ("sfp", {"res_scale": 1000.0}), ("sfp", {"n_outliers": 10**6}),
+])  # fmt: skip
+@pytest.mark.filterwarnings("error")
+def test_the_limits_themselves_can_be_computed(ops, rng, method, options):
+    assert np.isfinite(patch_embeddings(random_features(rng), method, ops.name, **random_inputs(rng), **options)).all()

@@ -114,14 +114,14 @@ def test_scores_are_saved_when_asked_for(command, made, pictures, capsys):
 def test_options_reach_the_segmenter_and_only_those_given(command, made, pictures, capsys):
     run(command, capsys, "a.png", "--classes", "cat", "dog")
     assert made[0].arguments == ("naclip", "jittor") and made[0].options == {}
-    argv = "--method naclip --backend numpy --model ViT-B-16 --pretrained openai --quick-gelu --device cpu --no-pamr"
+    argv = "--method naclip --backend numpy --model ViT-B-16 --pretrained openai --quick-gelu --device cpu --pamr"
     argv += " --window 224 --stride 112 --short-side 336 --logit-scale 50 --prob-thd 0.1 --area-thd 0.2"
     argv += " --pamr-iterations 3 --pamr-dilations 2,4 --no-whole-patches"
     argv += " --option gaussian_std=2.5 --option arch=vanilla --classes cat dog"
     run(command, capsys, "a.png", *argv.split())
     assert made[1].arguments == ("naclip", "numpy")
     assert made[1].options == {
-        "model": "ViT-B-16", "pretrained": "openai", "quick_gelu": True, "device": "cpu", "pamr": False, "window": 224,
+        "model": "ViT-B-16", "pretrained": "openai", "quick_gelu": True, "device": "cpu", "pamr": True, "window": 224,
         "stride": 112, "short_side": 336, "logit_scale": 50.0, "prob_thd": 0.1, "area_thd": 0.2,
         "pamr_iterations": 3, "pamr_dilations": (2, 4), "whole_patches": False, "gaussian_std": 2.5, "arch": "vanilla",
     }  # fmt: skip
@@ -178,11 +178,12 @@ def test_nothing_is_loaded_when_no_picture_can_be_read(command, made, pictures, 
         ("a.png --classes zebra", "does not know the word zebra"),
         ("a.png --classes cat --out a.png", "it is a file, not a folder"),
         ("a.png --classes-file=", "cannot read classes from"),
-        ("a.png --classes cat dog --window -1", "--window: it must be at least one patch, or 0 to see the picture whole"),
-        ("a.png --classes cat dog --short-side 2.5", "--short-side: it must be at least 1 pixel, not '2.5'"),
+        ("a.png --classes cat dog --window -1", "--window: it must be at least one patch and at most"),
+        ("a.png --classes cat dog --short-side 2.5", "--short-side: it must be at least 1 pixel and at most"),
         ("a.png --classes cat dog --stride 200 --window 100", "the stride must be at most the window"),
-        ("a.png --classes cat dog --logit-scale high", "--logit-scale: it must be a number above 0, not 'high'"),
-        ("a.png --classes cat dog --pamr-dilations 8,x", "--pamr-dilations: it must be whole numbers of at least 1, not '8,x'"),
+        ("a.png --classes cat dog --logit-scale high", "--logit-scale: it must be a number above 0 and at most"),
+        ("a.png --classes cat dog --pamr-dilations 8,x", "--pamr-dilations: it must be whole numbers of at least 1 and at most"),
+        ("a.png --classes cat dog --no-pamr --pamr-iterations 3", "pamr_iterations has no effect: PAMR is off for naclip"),
         ("a.png --classes cat dog --external=", "--external: it must be a word, not ''"),
         ("a.png --classes cat dog --magic", "unrecognized arguments: --magic"),
         ("a.png b.png --classes cat zebra", "does not know the word zebra"),

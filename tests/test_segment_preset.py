@@ -64,7 +64,8 @@ def test_method_settings_and_class_names_are_the_preset_s(name, method, file, ca
 
 
 def test_what_is_given_goes_before_the_preset(called, tmp_path):
-    seen = called("--preset", "sclip/voc21", "--method", "maskclip", "--short-side", "64", "--prob-thd=0", "--classes", "a", "b")
+    given = ("--method", "maskclip", "--short-side", "64", "--prob-thd", "0", "--classes", "a", "b")
+    seen = called("--preset", "sclip/voc21", *given)
     assert (seen["method"], seen["short_side"], seen["prob_thd"]) == ("maskclip", 64, 0)
     assert seen["preset"] == {**PRESETS["sclip", "voc21"].settings, "pamr": False} and seen["classes"].names == ("a", "b")
     Path("mine.txt").write_text("x\ny\n")

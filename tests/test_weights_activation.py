@@ -51,7 +51,7 @@ def test_names_of_others_speak_against_openai(tmp_path, state, capsys, published
 
 
 def test_weights_of_others_that_use_it_are_told(state):  # noqa: F811
-    signs_of = [sign for sign in signs._weak_signs("ViT-B-16", "dfn2b.pt", state)]
+    signs_of = list(signs._weak_signs("ViT-B-16", "dfn2b.pt", state))
     assert any("dfn" in sign for sign in signs_of) and not any("openai" in sign.lower() for sign in signs_of)
 
 
@@ -68,9 +68,11 @@ def test_a_configuration_beside_the_file_decides(tmp_path, state, capsys, start)
 
 @pytest.mark.parametrize(
     "config",
-    [{"model_cfg": {"quick_gelu": True, "embed_dim": 512}}, {"model_cfg": {"quick_gelu": "yes"}}, {"model_cfg": [1]}, [], 3]
-    + [{"model_cfg": {"quick_gelu": True, "vision_cfg": {"width": 768}}}],
-)
+    [
+        {"model_cfg": {"quick_gelu": True, "embed_dim": 512}}, {"model_cfg": {"quick_gelu": "yes"}}, {"model_cfg": [1]}, [], 3,
+        {"model_cfg": {"quick_gelu": True, "vision_cfg": {"width": 768}}},
+    ],
+)  # fmt: skip
 def test_a_configuration_of_another_model_does_not(tmp_path, state, config):  # noqa: F811
     save_file(state, tmp_path / "w.safetensors")
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))

@@ -1,5 +1,6 @@
 """Sliding windows and the size of pictures."""
 
+import naive
 import numpy as np
 import pytest
 from compare import assert_close
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import InputError
-from core.clip.view import LONG_SIDE, cut_windows, model_size, to_pixels, view_of, window_boxes
+from core.clip.view import LONG_SIDE, View, cut_windows, model_size, resize_picture, to_pixels, view_of, window_boxes
 from core.segment.prediction import onto_view
 
 
@@ -46,6 +47,29 @@ def test_the_mean_of_windows_of_one_field_is_the_field(ops, rng, batch_size):
     windows = cut_windows(field, view.boxes).transpose(0, 3, 1, 2)
     batches = (ops.asarray(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size))
     assert_close(onto_view(ops, batches, view)[0], field.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(("width", "n"), [(8, 1), (12, 2)])
+def test_one_window_and_two(ops, rng, width, n):
+    """Two windows of logits at half the size, by hand: where both see a pixel it is their mean."""
+    view, logits = view_of(8, width, 8, 1, 8, 4), rng.standard_normal((n, 3, 4, 4))
+    assert len(view.boxes) == n
+    whole = ops.to_numpy(onto_view(ops, [ops.asarray(part[None]) for part in logits], view))
+    expected, seen = np.zeros((3, 8, width)), np.zeros(width)
+    for part, left in zip(logits, (0, 4), strict=False):
+        expected[:, :, left : left + 8] += naive.resize_bilinear(part, (8, 8), False)
+        seen[left : left + 8] += 1
+    assert_close(whole[0], (expected / seen).astype(whole.dtype), "float32")
+
+
+def test_a_window_s_size_is_that_of_its_box():
+    assert View((9, 12), ((2, 3, 7, 9),)).window == (5, 6)
+
+
+def test_a_picture_of_the_size_asked_for_is_itself(rng):
+    image = rng.integers(0, 255, (5, 7, 3), dtype=np.uint8)
+    assert resize_picture(image, (5, 7)) is image
+    assert resize_picture(image, (7, 5)).shape == (7, 5, 3)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 700), st.sampled_from([8, 14, 16, 32]))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from core import InputError, Segmentation
 from core.files import writing
+from core.files.records import save_record
 from core.files.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -241,6 +242,16 @@ def test_every_way_to_write_removes_what_was_left(tmp_path, clean):
     else:
         Store(tmp_path, "things").write("key", b"content")
     assert not (tmp_path / TEMPORARY).exists()
+
+
+def test_a_writer_that_is_atomic_itself_serves_in_a_set_and_keeps_its_lock(tmp_path):
+    def write(path: Path) -> None:
+        save_record(path, "things 1", {}, {"x": np.arange(3)})
+        python("from pathlib import Path; from core.files.writing import make_folder; make_folder(sys.argv[1])", tmp_path)
+
+    paths = result(7).save(tmp_path, "x", more={"features.npz": write})
+    assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in paths)
+    assert np.load(tmp_path / "x_features.npz")["x"].tolist() == [0, 1, 2]
 
 
 def test_links_and_pipes_called_so_are_not_followed(tmp_path):

@@ -32,7 +32,7 @@ from core.progress import Progress
 from core.results.overlay import percentage
 from core.segment.query import ClassList, Query, parse_classes, read_classes_file
 from core.segment.segmenter import Segmenter
-from core.segment.settings import KINDS
+from core.segment.settings import KINDS, check_given
 
 DESCRIPTION = "Label every pixel of pictures with one of the classes that you name."
 EXAMPLES = """\
@@ -123,7 +123,11 @@ def segment_all(arguments: argparse.Namespace) -> int:
     if arguments.preset is not None:
         method, preset = named_preset(arguments.preset, arguments.method)
     classes = parse_classes(class_names(arguments, preset))
-    resolve_options(method, dict(arguments.option))
+    resolve_options(method, dict(arguments.option))  # of which none may be a setting's name
+    settings = chosen(arguments, KINDS)
+    if preset:
+        settings.setdefault("external", external_for(method, None, arguments.model))
+    check_given(method, settings | dict(arguments.option), preset.settings if preset else None)
     features = ClipFeatures.load(arguments.features) if arguments.features else None
     folder = make_folder(arguments.out)
     pictures, stems = arguments.pictures, choose_stems(arguments.pictures, folder)
@@ -135,11 +139,10 @@ def segment_all(arguments: argparse.Namespace) -> int:
     progress = Progress(len(pictures))
 
     def start() -> tuple[Segmenter, Query]:
-        options = chosen(arguments, (*MODEL, *KINDS))
+        options = chosen(arguments, MODEL) | settings | dict(arguments.option)
         if preset:
             options["preset"] = preset.settings
-            options.setdefault("external", external_for(method, None, arguments.model))
-        segmenter = Segmenter(method, arguments.backend, **options, **dict(arguments.option))
+        segmenter = Segmenter(method, arguments.backend, **options)
         query = segmenter.query(classes)
         print_notes(classes, progress)
         return segmenter, query

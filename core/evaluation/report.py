@@ -10,8 +10,10 @@ from core.evaluation.data.datasets import DATASETS, DataSet
 from core.evaluation.metrics import figures
 from core.evaluation.published.figures import MODELS, published_miou
 from core.evaluation.published.names import STAND_INS
+from core.notes import one_line
 from core.segment.query import parse_classes
 
+NAME_MOST = 80  # characters of a class's name in a table, at most
 MARKDOWN_HEAD = (
     "| data set | method | backend | model | pictures | mIoU | aAcc | mAcc | mIoU published | unlike the published run |",
     "|---|---|---|---|---|---|---|---|---|---|",
@@ -60,15 +62,19 @@ def unlike_published(configuration: dict[str, Any], dataset: DataSet, failed: Ma
     if measured != dataset.n_pictures:
         unlike.append(f"{measured} of {dataset.n_pictures} pictures")
     if configuration["class_names"] != configuration["preset_class_names"]:
-        unlike.append(f"class names {configuration['class_names']}")
+        unlike.append(f"class names {one_line(configuration['class_names'])}")
     return unlike
 
 
 def table(record: dict[str, Any]) -> str:
     """IoU and accuracy of every class in %, and the three figures; "-" where undefined."""
-    width = max(5, *(len(entry["name"]) for entry in record["classes"]))
+    names = [one_line(entry["name"], NAME_MOST) for entry in record["classes"]]
+    width = max(5, *map(len, names))
     lines = [f"{'class':{width}s}{'IoU':>8s}{'Acc':>8s}"]
-    lines += [f"{c['name']:{width}s}{percent(c['IoU']):>8s}{percent(c['Acc']):>8s}" for c in record["classes"]]
+    lines += [
+        f"{name:{width}s}{percent(c['IoU']):>8s}{percent(c['Acc']):>8s}"
+        for name, c in zip(names, record["classes"], strict=True)
+    ]
     return "\n".join([*lines, "", summary(record)])
 
 
@@ -94,7 +100,7 @@ def describe_configuration(configuration: dict[str, Any]) -> str:
         ("preset", f"{c['preset']}" + (f", overridden: {overrides}" if overrides else "")),
         ("sizes", sizes + (", rounded to whole patches" if c["whole_patches"] else "")),
         ("labels", f"logit scale {c['logit_scale']:g}, prob_thd {c['prob_thd']:g}, area_thd {c['area_thd']:g}, {pamr}"),
-        ("names", c["class_names"]),
+        ("names", one_line(c["class_names"])),
         ("model", f"{_model(c)}, {c['activation']}, weights SHA-256 {c['weights_sha256']}"),
         ("dtype", f"{c['dtype']}, the tower's products in {c['precision']}"),
         ("external", f"{c['external']}, weights SHA-256 {c['external_sha256']}" if c["external"] else ""),

@@ -27,9 +27,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary file beside `path`, still empty; it takes that place when the block ends.
 
     The temporary name has the same ending, so writers that look at it (Pillow, `np.savez`) do as they would. If the
-    block raises, Ctrl-C included, the temporary file is removed and `path` keeps what it held.
+    block raises, Ctrl-C included, the temporary file is removed and `path` keeps what it held. A `path` that is such a
+    temporary file already is yielded itself: whoever made it has the lock on it, and puts it in place.
     """
-    with _temporary(Path(path)) as temporary:
+    path = Path(path)
+    if _TEMPORARY.fullmatch(path.name):
+        yield path
+        return
+    with _temporary(path) as temporary:
         yield temporary
         os.replace(temporary, path)
 

@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import InputError
@@ -19,16 +21,49 @@ def jittor_cache() -> Path:
 
     Raises InputError when its config.json cannot be read, or there is no home.
     """
-    default = _home() / ".cache" / "jittor"
-    noted = {}
-    config = default / "config.json"
-    if config.exists():
-        try:
-            noted = json.loads(config.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise InputError(f"Jittor's settings file {config} cannot be read as JSON: delete it") from None
-    home = os.environ.get("JITTOR_HOME", noted.get("JITTOR_HOME", _home()))
+    home = os.environ.get("JITTOR_HOME") or noted_home() or _home()
     return Path(os.path.abspath(home)) / ".cache" / "jittor"
+
+
+def noted_home() -> str | None:
+    """The home that Jittor has noted in ~ for all later runs, as it does without this project; None without such a note.
+
+    Raises InputError when its config.json cannot be read, or there is no home.
+    """
+    config = _config()
+    try:
+        home = json.loads(config.read_text(encoding="utf-8")).get("JITTOR_HOME") if config.exists() else None
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"Jittor's settings file {config} cannot be read as JSON: delete it") from None
+    if not isinstance(home, str | None):
+        raise InputError(f"Jittor's settings file {config} names no folder: delete it")
+    return home if home and os.path.abspath(home) != os.path.abspath(_home()) else None
+
+
+def why_there(cache: Path) -> str | None:
+    """One line that says which folder is used and why, where neither ~ nor this run's $JITTOR_HOME decides it."""
+    if os.environ.get("JITTOR_HOME") or noted_home() is None:
+        return None
+    return f"Jittor's cache folder is {cache}, as an earlier run of Jittor noted in {_config()}; delete that file to use ~"
+
+
+@contextmanager
+def noted_for_this_run(cache: Path) -> Iterator[dict[str, str]]:
+    """The variables for Jittor's import with which $JITTOR_HOME counts for this run alone.
+
+    Jittor notes it in `.cache/jittor/config.json` of the home, from where it would decide all later runs; so the import has
+    another home, which is deleted afterwards.
+    """
+    chosen = os.environ.get("JITTOR_HOME")
+    if not chosen:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix=".home-", dir=cache) as home:
+        yield {"JITTOR_HOME": os.path.abspath(chosen), "HOME": home}
+
+
+def _config() -> Path:
+    return _home() / ".cache" / "jittor" / "config.json"
 
 
 def _home() -> Path:
@@ -39,11 +74,14 @@ def _home() -> Path:
 
 
 def check_writable(cache: Path) -> None:
-    """Makes the cache folder, and the one in ~ where Jittor notes its settings, and tries to write there.
+    """Makes the cache folder, and without $JITTOR_HOME the one in ~ where Jittor looks for its note, and tries to write there.
 
     Raises InputError when one cannot be written to.
     """
-    for folder, variable in ((_home() / ".cache" / "jittor", "HOME"), (cache, "JITTOR_HOME")):
+    folders = [(cache, "JITTOR_HOME")]
+    if not os.environ.get("JITTOR_HOME"):
+        folders.insert(0, (_home() / ".cache" / "jittor", "HOME"))
+    for folder, variable in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):

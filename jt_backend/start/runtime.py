@@ -23,7 +23,7 @@ from types import ModuleType
 import numpy as np
 
 from core.errors import InputError
-from jt_backend.start.cache_folder import check_writable, is_compiled, jittor_cache
+from jt_backend.start.cache_folder import check_writable, is_compiled, jittor_cache, noted_for_this_run, why_there
 from jt_backend.start.cuda import GpuChoice, choose_gpu
 from jt_backend.start.onednn import provide_onednn
 
@@ -48,6 +48,8 @@ def import_jittor() -> ModuleType:
             raise InputError(_failure)
         check_requirements()
         cache = jittor_cache()
+        if (line := why_there(cache)) is not None:
+            _tell(line)
         check_writable(cache)
         settings, gpu = choose_settings(cache)
         _why_no_gpu = gpu.why_not or _why_no_gpu
@@ -56,7 +58,7 @@ def import_jittor() -> ModuleType:
                 importlib.import_module("torch")  # first: loaded after Jittor, its OpenMP crashes the process
         compiled = is_compiled(cache, settings["cache_name"], for_gpu=settings.get("nvcc_path") != "")
         try:
-            with _environment(settings), _process_kept(), _progress(compiled):
+            with noted_for_this_run(cache) as home, _environment(settings | home), _process_kept(), _progress(compiled):
                 jittor = importlib.import_module("jittor")
         except (Exception, SystemExit) as error:
             _failure = _failure_line(error)

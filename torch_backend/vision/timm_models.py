@@ -133,7 +133,7 @@ def build_model(name: str, state: Mapping[str, torch.Tensor] | None = None, path
     try:
         with redirect_stdout(None):  # timm prints while it renames DINOv3's own
             model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **options)
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, MemoryError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError) as error:
         reason = f"{clipped(error)}{looks_like(state)}"
         raise InputError(f"{one_line(path)} does not hold the weights of {name}: {reason}") from None
     del model.pretrained_cfg["state_dict"]  # a second copy of the weights

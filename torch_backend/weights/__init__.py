@@ -1,1 +1,1 @@
-"""Weights: `read` files of every kind without running anything in them, `download` those not here, tell them by `digest`."""
+"""Weights: `kinds` of files, `read` without running anything in them, `names` and `formats` found, `fit` to a model; digests, downloads."""

@@ -55,8 +55,8 @@ def _models(entries: Mapping[str, torch.Tensor]) -> list[str]:
     for names, vision, text in ((OWN, r"visual\.", r"transformer\."), (TRANSFORMERS, r"vision_model\.", r"text_model\.")):
         sizes = _sizes(entries, names, vision, text)
         if sizes:
-            known = open_clip.list_models()
-            return [name for name in known if not name.endswith("-quickgelu") and _config_sizes(name) == sizes]
+            known = [name for name in open_clip.list_models() if not name.endswith("-quickgelu")]
+            return sorted((name for name in known if _config_sizes(name) == sizes), key=len)
     return []
 
 
@@ -81,7 +81,8 @@ def _count(entries: Mapping[str, torch.Tensor], tower: str) -> int:
 def _config_sizes(name: str) -> tuple | None:
     config = open_clip.get_model_config(name)
     vision, text = config["vision_cfg"], config["text_cfg"]
-    if not isinstance(vision.get("layers"), int) or "width" not in text or "timm_model_name" in vision:
+    plain = isinstance(vision.get("layers"), int) and "width" in text
+    if not plain or "multimodal_cfg" in config or "timm_model_name" in vision:
         return None
     patch = vision.get("patch_size", 16)
     words = (text["width"], text.get("vocab_size", 49408), text.get("layers", 12))

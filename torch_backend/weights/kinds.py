@@ -36,8 +36,9 @@ def kind_of(path: Path) -> str:
     with open_file(path, what="the weights") as file:
         start = file.read(512)
         size = file.seek(0, 2)
-        if zipfile.is_zipfile(file):
-            return _kind_of_archive(file)
+        archive = _kind_of_archive(file)
+    if archive:
+        return archive
     if not size:
         return "empty"
     header = int.from_bytes(start[:8], "little")
@@ -56,7 +57,10 @@ def kind_of(path: Path) -> str:
 
 
 def _kind_of_archive(file: BinaryIO) -> str:
+    """Nothing for a file that is no zip archive."""
     try:
+        if not zipfile.is_zipfile(file):
+            return ""
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
