@@ -5,14 +5,14 @@ import unicodedata
 
 
 def note(text: str) -> None:
-    """Says one line on the error stream, above a progress bar where there is one; nothing where that stream is closed."""
+    """Says `one_line` of a text on the error stream, above a bar where there is one; nothing where that stream is closed."""
     if sys.stderr is None:
         return
     bars = sys.modules.get("tqdm")
     if bars is None:
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        print(f"note: {one_line(text)}", file=sys.stderr, flush=True)
     else:
-        bars.tqdm.write(f"note: {text}", file=sys.stderr)
+        bars.tqdm.write(f"note: {one_line(text)}", file=sys.stderr)
 
 
 def one_line(text: object, most: int = 1000) -> str:

@@ -15,8 +15,9 @@ import torch_backend.weights.download as download
 from core import InputError, Segmenter
 from torch_backend import ClipBackbone
 from torch_backend.weights.digest import file_sha256
+from torch_backend.weights.kinds import TORCHSCRIPT, kind_of
 from torch_backend.weights.read import read_weights
-from torch_backend.weights.torchscript import is_torchscript, read_torchscript
+from torch_backend.weights.torchscript import read_torchscript
 
 TINY = {
     "embed_dim": 32,
@@ -87,7 +88,7 @@ def test_openai_s_torchscript_archive_is_read_without_running_it(tmp_path, state
     traced = torch.jit.trace(model, (image, text), check_trace=False)
     path = tmp_path / "ViT-T-16.pt"
     traced.save(str(path))
-    assert is_torchscript(path)
+    assert kind_of(path) == TORCHSCRIPT
     read = read_torchscript(path)
     assert set(traced.state_dict()) <= set(read)
     for key, value in traced.state_dict().items():

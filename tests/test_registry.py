@@ -272,7 +272,8 @@ def test_a_layer_that_the_model_lacks_is_told_before_a_picture():
 
 @pytest.mark.parametrize(("method", "options"), [
     ("proxyclip", {"gamma": 1e6}), ("proxyclip", {"beta": -100.0}), ("proxyclip", {"beta": 100.0}),
-    ("fsa", {"sharpness": 80.0}), ("fsa", {"sharpness": 0.0}), ("fsa", {"mass": 0.0}), ("fsa", {"mass": 1.0}), ("naclip", {"gaussian_std": 1e-300}),
+    ("fsa", {"sharpness": 80.0}), ("fsa", {"sharpness": 0.0}), ("fsa", {"mass": 0.0}), ("fsa", {"mass": 1.0}),
+    ("naclip", {"gaussian_std": 1e-300}),
     ("naclip", {"gaussian_std": 1e6}), ("scclip", {"beta": -1.0}), ("scclip", {"beta": 1.0}), ("scclip", {"res_cls": 1000.0}),
     ("scclip", {"n_neighbors": 10**6}), ("scclip", {"contamination": 1.0}), ("scclip", {"contamination": 0.0}),
     ("sfp", {"res_scale": 1000.0}), ("sfp", {"n_outliers": 10**6}),

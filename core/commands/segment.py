@@ -133,9 +133,9 @@ def segment_all(arguments: argparse.Namespace) -> int:
     pictures, stems = arguments.pictures, choose_stems(arguments.pictures, folder)
     for picture, stem in zip(pictures, stems, strict=True):
         if stem != Path(picture).stem:
-            note(one_line(f"the results of {picture} are called {stem}, as {Path(picture).stem} is taken"))
+            note(f"the results of {picture} are called {stem}, as {Path(picture).stem} is taken")
         if (other := overwritten(picture, stem, folder)) is not None:
-            note(one_line(f"the results of {picture} overwrite {other}"))
+            note(f"the results of {picture} overwrite {other}")
     progress = Progress(len(pictures))
 
     def start() -> tuple[Segmenter, Query]:

@@ -49,6 +49,9 @@ HUB_FILE = "model.safetensors"
 PATCHES = "patch_embed.proj.weight"
 AUTHORS = ("visual.class_embedding", "visual.conv1.weight", "visual.proj", "mask_token")  # in files that timm renames
 SAM_PREFIX = ("image_encoder",)
+UNFIT = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError)
+"""What timm raises of weights that are another model's."""
+
 Shape = tuple[int, ...]
 PLACES_AT_ONCE = 4096  # of one picture in SAM, whose bias of positions alone takes 0.8 GB then
 
@@ -133,7 +136,7 @@ def build_model(name: str, state: Mapping[str, torch.Tensor] | None = None, path
     try:
         with redirect_stdout(None):  # timm prints while it renames DINOv3's own
             model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **options)
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError) as error:
+    except UNFIT as error:
         reason = f"{clipped(error)}{looks_like(state)}"
         raise InputError(f"{one_line(path)} does not hold the weights of {name}: {reason}") from None
     del model.pretrained_cfg["state_dict"]  # a second copy of the weights

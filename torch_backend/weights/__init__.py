@@ -1,1 +1,1 @@
-"""Weights: `kinds` of files, `read` without running anything in them, `names` and `formats` found, `fit` to a model; digests, downloads."""
+"""Weights: files of every kind `read` without running anything in them, and `fit` to a model under whatever names."""

@@ -19,14 +19,6 @@ STORAGES = {
 MOST_MODULES = 100_000
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive: a zip that holds compiled code."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
     """Dotted name -> tensor. Raises pickle.UnpicklingError when the pickle asks for anything but tensors."""
     with zipfile.ZipFile(path) as archive:
