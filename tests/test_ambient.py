@@ -167,7 +167,8 @@ def test_what_the_caller_had_is_given_back(ops):
 
 
 @pytest.mark.parametrize(("backend", "method", "n_calls"), [
-    ("jittor", "fsa", 96), ("jittor", "naclip", 48), ("jittor", "sclip+repair+fsa", 48), ("torch", "fsa", 16), ("numpy", "fsa", 8),
+    ("jittor", "fsa", 96), ("jittor", "naclip", 48), ("jittor", "sclip+repair+fsa", 48), ("torch", "fsa", 16),
+    ("numpy", "fsa", 8),
 ])  # fmt: skip
 def test_threads_change_nothing(backend, method, n_calls):
     """Each call alone is the reference; on Jittor a call in five differed before they waited for one another."""

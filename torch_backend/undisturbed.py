@@ -58,5 +58,5 @@ def undisturbed() -> Iterator[None]:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         if torch.get_default_device().type != "cpu":
-            stack.enter_context(torch._C.DisableTorchFunction())  # another `torch.device` within would round attention otherwise
+            stack.enter_context(torch._C.DisableTorchFunction())  # else another `torch.device` rounds attention
         yield
