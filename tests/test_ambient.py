@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import backend_or_skip
 
-from core import Segmenter, patch_embeddings
+from core import InputError, Segmenter, patch_embeddings
 from core.backends import PACKAGES
 from core.clip.model import load_clip_model
 from torch_backend import ClipBackbone
@@ -238,3 +238,14 @@ def test_a_fork_that_can_compute_does():
     assert in_a_fork("Segmenter('naclip', 'torch')", threads=1) == "(64, 64)"
     fake = "Segmenter('naclip', 'numpy', model=__import__('fake_clip').FakeClip())"
     assert in_a_fork(fake, threads=4) == "(64, 64)"
+
+
+def test_no_scale_is_refused_where_tiny_numbers_count_as_zero():
+    """As they do in a thread that has loaded one of Jittor's kernels."""
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor keeps tiny numbers")
+    try:
+        with pytest.raises(InputError, match="logit_scale must be"):
+            Segmenter("naclip", "numpy", logit_scale=0)
+    finally:
+        torch.set_flush_denormal(False)

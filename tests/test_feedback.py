@@ -59,6 +59,14 @@ def test_links_against_loops(ops, rng, mass):
     assert ((weights > 0) == (np.array(expected) > 0)).all()
 
 
+def test_links_that_hold_just_the_mass_stay(rng):
+    """At most this share, that share included: NumPy's own sum of the three strongest, to the last digit."""
+    ops, divergence = load_backend("numpy"), rng.exponential(size=7)
+    shares = np.cumsum(ops.softmax(-np.sort(-1 / (1 + divergence))))
+    assert (ops.link_weights(divergence, 3.0, float(shares[2])) > 0).sum() == 3
+    assert (ops.link_weights(divergence, 3.0, float(np.nextafter(shares[2], 0))) > 0).sum() == 2
+
+
 def test_equal_links_stay_or_go_together(ops, rng):
     divergence = rng.permuted(np.repeat([0.1, 0.5, 2.0, 8.0], 25)[None], axis=-1)
     weights = ops.to_numpy(ops.link_weights(divergence, 3.0, 0.45))[0]

@@ -26,10 +26,11 @@ def test_golden(ops, golden):
     assert_close(ops.mean_interpolation(golden["interp_x"], outliers), golden["interp_y"])
 
 
-@pytest.mark.parametrize("k", [1, 5, 30])
-def test_breunig_is_scikit_learn_s(ops, rng, k):
+@pytest.mark.parametrize(("k", "unit"), [(1, 1.0), (5, 1.0), (30, 1.0), (5, 1e-9)])
+def test_breunig_is_scikit_learn_s(ops, rng, k, unit):
+    """In a unit so small that its guard for identical points counts, too."""
     neighbors = pytest.importorskip("sklearn.neighbors")
-    x = np.concatenate([rng.standard_normal((60, 4)), 5 + rng.standard_normal((7, 4)), [[9, 9, 9, 9]]])
+    x = unit * np.concatenate([rng.standard_normal((60, 4)), 5 + rng.standard_normal((7, 4)), [[9, 9, 9, 9]]])
     expected = -neighbors.LocalOutlierFactor(n_neighbors=k).fit(x).negative_outlier_factor_
     scores = ops.to_numpy(ops.local_outlier_factor(x, n_neighbors=k, variant="breunig"))
     np.testing.assert_allclose(scores, expected, rtol=1e-7)
@@ -63,6 +64,8 @@ def test_more_neighbours_than_points(ops, rng, n):
     scores = ops.to_numpy(ops.local_outlier_factor(rng.standard_normal((n, 4)).astype("float32"), 30))
     assert scores.shape == (n,)
     assert np.isfinite(scores).all()
+    if n < 3:  # none is sparser than the others
+        np.testing.assert_allclose(scores, 1, rtol=1e-6)
 
 
 def test_some_doubles_among_other_points_stay_finite(ops, rng):

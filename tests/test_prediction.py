@@ -50,6 +50,15 @@ def test_nobody_is_unsure_unless_asked(ops):
     assert labels(ops, p, prob_thd=0.0045) == [[0, 9]]
 
 
+def test_no_class_is_too_small_unless_asked(ops):
+    """One pixel of 300 is its own class, where nothing is said of areas."""
+    p = np.full((3, 1, 300), 0.2)
+    p[1] = 0.5
+    p[2, 0, 7] = 0.6
+    assert labels(ops, p) == [[2 if i == 7 else 1 for i in range(300)]]
+    assert labels(ops, p, area_thd=0.01) == [[1] * 300]
+
+
 def test_small_classes_are_dropped_for_the_next_best(ops):
     p = [[[0.1, 0.1, 0.1, 0.4]], [[0.8, 0.7, 0.3, 0.35]], [[0.1, 0.2, 0.6, 0.25]]]
     assert labels(ops, p) == [[1, 1, 2, 0]]

@@ -53,6 +53,20 @@ def test_asarray_takes_on_another_array_s_dtype(ops, dtype):
         assert ops.to_numpy(ops.asarray(x, like=like)).dtype == dtype
 
 
+def test_an_addition_takes_on_the_logits_dtype(ops, dtype, rng):
+    q, other = rng.standard_normal((1, 2, 5, 4)).astype(dtype), {"float32": "float64", "float64": "float32"}[dtype]
+    omega = rng.standard_normal((5, 5)).astype(other)
+    assert_close(ops.attention_weights(q, q, 0.5, omega), ops.attention_weights(q, q, 0.5, omega.astype(dtype)))
+    assert ops.to_numpy(ops.attention_weights(q, q, 0.5, omega)).dtype == dtype
+
+
+def test_what_gradients_are_recorded_for_is_read_too():
+    torch = pytest.importorskip("torch")
+    x = torch.arange(3.0, requires_grad=True)
+    for part in (x, x[1:] * 2):
+        np.testing.assert_array_equal(load_backend("numpy").to_numpy(part), part.detach().numpy())
+
+
 def test_infinite_entries_are_the_last_of_the_smallest(ops, dtype):
     x = np.full((1, 90), np.inf, dtype=dtype)
     x[0, 70] = 2
@@ -96,6 +110,14 @@ def test_gaussians_against_loops(ops, h, w, std):
     for class_token in (True, False):
         addition = ops.neighbourhood_addition(h, w, std, class_token, "float64")
         assert_close(addition, naive.neighbourhood_addition(h, w, std, class_token))
+
+
+def test_a_kept_neighbourhood_is_not_to_be_written_to():
+    """It is computed once for a grid, and whoever asks again is given the same."""
+    omega, again = (load_backend("numpy").neighbourhood_addition(3, 5, 2.0) for _ in range(2))
+    assert again is omega
+    with pytest.raises(ValueError, match="read-only"):
+        omega[0, 0] = 1
 
 
 def test_a_gaussian_far_narrower_than_a_patch_reaches_no_neighbour(ops):

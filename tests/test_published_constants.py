@@ -8,7 +8,7 @@ from core.clip import features, view
 from core.methods import affinity, feedback
 from core.methods.compose import PARTS
 from core.methods.registry import METHODS
-from core.primitives import pamr, resize
+from core.primitives import outlier_factor, pamr, resize
 from core.primitives.layers import layer_norm
 from core.segment.settings import resolve
 
@@ -54,6 +54,7 @@ def test_a_part_has_the_constants_of_the_method_it_is_of(part, options):
     ("SC-CLIP's code: row sums + eps", 1e-6, affinity.AGGREGATION_EPS),
     ("SC-CLIP: the block whose content is compared", 8, features.MIDDLE_LAYER),
     ("PAMR, CVPR 2020, their code: spread = eps + .1 std", (1e-8, 0.1), (pamr.EPS, pamr.SHARPNESS)),
+    ("scikit-learn's LOF: mean reach + eps", 1e-10, outlier_factor.DENSITY_EPS),
     ("Keys, 1981, as PyTorch and OpenCV choose a", -0.75, resize.BICUBIC_A),
     ("mmsegmentation's Resize((2048, S)) of all the authors' configurations", 2048, view.LONG_SIDE),
     ("open_clip's layer norms, and OpenAI's", 1e-5, features.HeadWeights.__dataclass_fields__["eps"].default),
@@ -91,3 +92,4 @@ def test_settings_around_a_method():
 def test_pamr_s_own_defaults_are_the_settings():
     parameters = inspect.signature(pamr.pamr).parameters
     assert (parameters["num_iter"].default, parameters["dilations"].default) == (10, (8, 16))
+    assert inspect.signature(pamr.pamr_affinity).parameters["dilations"].default == (8, 16)

@@ -13,6 +13,7 @@ from core.methods import registry
 from core.methods.compose import PARTS, Part
 from core.methods.outliers import last_input
 from core.methods.registry import METHODS, Method, apply_method, find_method, method_needs, resolve_options
+from core.methods.seen import Seen
 
 
 def meanclip(ops, features, given, *, weight: float = 0.5):
@@ -206,6 +207,13 @@ def test_what_a_method_saw_is_computed_when_it_is_asked_for(rng):
     assert seen["before_feedback"].shape == (2, 3, 5, 8) and seen["outliers"].shape == (2, 3, 5)
     assert seen["before_repair"].shape == seen["after_repair"].shape == (2, 3, 5, 16)
     assert seen["attention"] is seen["attention"]
+
+
+def test_what_was_seen_is_computed_once(ops):
+    times = []
+    seen = Seen(ops, {"x": lambda: times.append(1) or ops.asarray(np.ones(2)), "y": lambda: times.append(2)})
+    assert list(seen) == ["x", "y"] and len(seen) == 2 and times == []
+    assert seen["x"] is seen["x"] and times == [1]
 
 
 def test_a_setting_says_what_it_may_be(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.clip.model import ClipModel
 from core.errors import InputError
-from core.methods.limits import said
+from core.methods.limits import Limit, said
 from core.methods.registry import METHODS, find_method, method_needs, resolve_options
 
 Check = Callable[[Any], bool]
@@ -26,8 +26,8 @@ class Kind:
     text: Callable[[str], Any] | None = None
 
 
-def _number(low: float, high: float, says: str) -> Kind:
-    return Kind(says, lambda x: isinstance(x, int | float) and not isinstance(x, bool) and low <= x <= high, "X", float)
+def _number(limit: Limit, says: str) -> Kind:
+    return Kind(says, lambda x: isinstance(x, int | float) and not isinstance(x, bool) and limit.allows(x), "X", float)
 
 
 def _whole(least: int, most: int, says: str) -> Kind:
@@ -38,13 +38,12 @@ def _several(x: Any) -> bool:
     return isinstance(x, tuple | list) and len(x) > 0
 
 
-TINY = 5e-324  # the least number above 0
 MOST = 1_000_000
 PIXELS = _whole(1, MOST, f"at least 1 pixel and at most {MOST:,}")
 PIXELS_OR_NONE = _whole(0, MOST, f"at least one patch and at most {MOST:,} pixels, or 0 to see the picture whole")
 BATCH_SIZE = _whole(1, MOST, f"at least 1 and at most {MOST:,}")
-SHARE = _number(0, 1, "in 0..1")
-SCALE = _number(TINY, MOST, f"a number above 0 and at most {MOST:,}")
+SHARE = _number(Limit(0, 1), "in 0..1")
+SCALE = _number(Limit(0, MOST, above=True), f"a number above 0 and at most {MOST:,}")
 COUNT = _whole(0, MOST, f"a whole number, 0 to {MOST:,}")
 SWITCH = Kind("true or false", lambda x: isinstance(x, bool), "")
 WORD = Kind("a word", lambda x: x is None or (isinstance(x, str) and bool(x)), "NAME")

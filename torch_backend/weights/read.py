@@ -30,7 +30,7 @@ def is_there(path: Path) -> bool:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
-        raise InputError(f"cannot read the weights {one_line(path, 200)}: {error.strerror}") from None
+        raise InputError(f"cannot read the weights {one_line(path, 200)}: {str(error.strerror).lower()}") from None
 
 
 def read_weights(path: Path, needed: int = WITHOUT_MODEL) -> Any:
