@@ -134,7 +134,7 @@ def test_what_a_method_lacks_is_told(rng):
     blind = ClipFeatures(features.hidden, features.weights, features.grid)
     shallow = ClipFeatures(features.hidden[:4], features.weights, features.grid, features.attention)
     for call, says in [
-        (lambda: patch_embeddings(features, "proxyclip"), "external"),
+        (lambda: patch_embeddings(features, "proxyclip"), "needs another vision model's features"),
         (lambda: patch_embeddings(features, "fsa", external=inputs["external"]), "text"),
         (lambda: patch_embeddings(features, "scclip+fsa"), "text"),
         (lambda: patch_embeddings(blind, "sfp"), "attention=True"),

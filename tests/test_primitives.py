@@ -1,5 +1,6 @@
 """Every primitive on every backend: against the loop-form oracles, and against NumPy in float32 and float64."""
 
+import sys
 import warnings
 
 import naive
@@ -110,6 +111,10 @@ def test_gaussians_against_loops(ops, h, w, std):
     for class_token in (True, False):
         addition = ops.neighbourhood_addition(h, w, std, class_token, "float64")
         assert_close(addition, naive.neighbourhood_addition(h, w, std, class_token))
+
+
+def test_a_gaussian_of_any_finite_width(ops):
+    assert_close(ops.gaussian_window(2, 3, sys.float_info.max), np.ones((2, 3), dtype="float32"))
 
 
 def test_a_kept_neighbourhood_is_not_to_be_written_to():

@@ -246,6 +246,27 @@ def test_every_number_has_limits(method):
             assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
+def test_the_limits_are_these():
+    """Each may be chosen itself, but for 0 where there must be something; only layers are counted in the tower."""
+    expected = {
+        "gaussian_std": (0, 10**6), "gamma": (0, 10**6), "res_cls": (0, 1000), "res_scale": (0, 1000),
+        "n_neighbors": (1, 10**6), "n_outliers": (1, 10**6), "contamination": (0, 1), "mass": (0, 1), "sharpness": (0, 80),
+        "pre_layer": (0, 1000), "post_layer": (0, 1000), "multi_layers": (0, 1000),
+    }  # fmt: skip
+    beta = {"scclip": (-1, 1), "sfp": (-1, 1), "proxyclip": (-100, 100), "fsa": (-100, 100)}
+    for name, record in [*METHODS.items(), *PARTS.items()]:
+        for option, limit in record.limits.items():
+            if option != "beta" and option not in expected:  # of a method that came later
+                continue
+            low, high = beta[name] if option == "beta" else expected[option]
+            assert limit.allows(high) and not limit.allows(high * 1.001), (name, option)
+            assert limit.allows(low) is (option not in ("gaussian_std", "gamma")), (name, option)
+            assert limit.allows(low + 1e-9) and not limit.allows(low - 1e-9), (name, option)
+            assert limit.layer == option.endswith(("layer", "layers")), (name, option)
+    said = [str(METHODS["scclip"].limits["n_neighbors"]), str(METHODS["naclip"].limits["gaussian_std"])]
+    assert said == ["1 to 1,000,000", "above 0 and at most 1,000,000"]
+
+
 def test_layers_may_not_descend():
     with pytest.raises(InputError, match="option multi_layers of scclip must be"):
         resolve_options("scclip", {"multi_layers": (9, 3)})
