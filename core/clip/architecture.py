@@ -26,8 +26,8 @@ class Tower:
 class Architecture:
     """A CLIP: an image tower with a class token, a causal text tower, and the space of `embed_dim` that they share.
 
-    image_size, patch_size: pixels of the trained square picture and of a patch. context_length, vocab_size: tokens of a text, and
-    how many there are. activation: "gelu" or "quick_gelu". eps: of the layer norms. mean, std: of the pixels in 0..1, RGB.
+    image_size, patch_size: pixels of the trained square picture and of a patch. context_length, vocab_size: tokens of a text,
+    and how many there are. activation: "gelu" or "quick_gelu". eps: of the layer norms. mean, std: of the pixels in 0..1, RGB.
     """
 
     embed_dim: int
