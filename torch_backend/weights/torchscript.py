@@ -16,7 +16,7 @@ STORAGES = {
     "FloatStorage": torch.float32, "HalfStorage": torch.float16, "DoubleStorage": torch.float64, "LongStorage": torch.int64,
     "IntStorage": torch.int32, "BoolStorage": torch.bool, "BFloat16Storage": torch.bfloat16, "ByteStorage": torch.uint8,
 }  # fmt: skip
-MOST_MODULES = 100_000
+MOST_MODULES, MOST_LEVELS = 100_000, 64
 
 
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
@@ -69,14 +69,14 @@ def _rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tup
 def _tensors(tree: _Module) -> dict[str, torch.Tensor]:
     """The tensors of a module and of those within it, by dotted names.
 
-    Raises ValueError for more modules than any model has: they could hold each other.
+    Raises ValueError for more modules, or more levels of them, than any model has: they could hold each other.
     """
     found: dict[str, torch.Tensor] = {}
     waiting, seen = [("", tree)], 0
     while waiting:
         prefix, module = waiting.pop()
         seen += 1
-        if seen > MOST_MODULES:
+        if seen > MOST_MODULES or prefix.count(".") > MOST_LEVELS:
             raise ValueError("its modules hold each other without end")
         for name, value in vars(module).items():
             if isinstance(value, torch.Tensor):
