@@ -33,6 +33,7 @@ setup(
         "plots": ["matplotlib>=3.8"],  # scripts/benchmark.py --growth
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.5",  # tests side by side
             "hypothesis>=6.100",  # laws, tried on many inputs
             "scikit-learn>=1.3",  # a witness for local outlier factors
             "ruff>=0.6",

@@ -81,12 +81,12 @@ STAGES = (
         patch_weight=0.5, keys=True, warm_up=1, unnamed=3, pool=2048,
     ),
 )  # fmt: skip
-QUICK = (parts.Stage(32, 30, 64, 1.5e-3, 1e-3, (0.5, 0.5), (0.3, 0.45), patch_weight=0.5, keys=True, warm_up=5, pool=512),)
+QUICK = (parts.Stage(32, 40, 16, 1.5e-3, 1e-3, (0.5, 0.5), (0.3, 0.45), patch_weight=0.5, keys=True, warm_up=3, pool=128),)
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """float32 master weights, the bfloat16 copy that computes, the optimiser of the former, and the tokenizer."""
+    """float32 master weights, the copy that computes, the optimiser of the former, and the tokenizer."""
 
     master: nn.Module
     compute: nn.Module
@@ -112,11 +112,11 @@ class Trainer:
             torch._foreach_copy_(compute, master)
 
 
-def make_trainer(seed: int) -> Trainer:
-    """A fresh model from the seed, with AdamW (weight decay on matrices only)."""
+def make_trainer(seed: int, compute_dtype: torch.dtype = torch.bfloat16) -> Trainer:
+    """A fresh model from the seed, with AdamW (weight decay on matrices only); bfloat16 is slow where a CPU has none."""
     torch.manual_seed(seed)
     master, tokenizer = build(CONFIG)
-    compute = build(CONFIG)[0].bfloat16()
+    compute = build(CONFIG)[0].to(compute_dtype)
     compute.load_state_dict(master.state_dict())
     matrices = [p for p in master.parameters() if p.ndim >= 2]
     others = [p for p in master.parameters() if p.ndim < 2]
@@ -124,10 +124,10 @@ def make_trainer(seed: int) -> Trainer:
     return Trainer(master, compute, torch.optim.AdamW(groups, 1e-3, betas=(0.9, 0.98), foreach=True), tokenizer)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """(B, 3, S, S) uint8 to the bfloat16 pixels that the model takes."""
+def normalise(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, 3, S, S) uint8 to the pixels that the model takes."""
     mean, std = (torch.tensor(CONFIG["preset"][name])[:, None, None] for name in ("mean", "std"))
-    return ((images.float() / 255 - mean) / std).bfloat16()
+    return ((images.float() / 255 - mean) / std).to(dtype)
 
 
 def batch_loss(trainer: Trainer, stage: parts.Stage, pool: parts.Pool, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
@@ -139,7 +139,7 @@ def batch_loss(trainer: Trainer, stage: parts.Stage, pool: parts.Pool, rows: np.
     captions, stated = parts.caption_batch(pool, rows, rng)
     free = model.visual.grid_size[0] - stage.size // model.visual.patch_size[0] + 1
     corners = rng.integers(0, free, (len(rows), 2))
-    image, tokens = parts.encode_image(model.visual, normalise(images), corners)
+    image, tokens = parts.encode_image(model.visual, normalise(images, model.logit_scale.dtype), corners)
     text = parts.encode_text(model, trainer.tokenizer(captions))
     scale = model.logit_scale.float().exp()
     logits = scale * F.normalize(image.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T
@@ -220,7 +220,7 @@ def work(rank: int, folder: Path, seed: int, stages: Sequence[parts.Stage], meet
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORKERS)
-    trainer = make_trainer(seed)
+    trainer = make_trainer(seed, torch.float32 if stages == QUICK else torch.bfloat16)
     stage, step = load_checkpoint(trainer, folder)
     dist.barrier()
     for index in range(stage, len(stages)):
@@ -243,7 +243,7 @@ def main() -> int:
     parser = OneLineParser(description="Train the embedded model on procedural scenes.")
     parser.add_argument("--out", type=a_file, required=True, help="folder for the model and the checkpoint")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds, in float32")
     args = parser.parse_args()
     stages = QUICK if args.quick else STAGES
     return exit_code(lambda: train(args.out, args.seed, stages) or 0, "interrupted; the same call goes on from the checkpoint")
